@@ -1,0 +1,19 @@
+import { defineConfig, type ViteUserConfig } from 'vitest/config';
+
+// Imports of `tallystick/...` resolve to the sources, as they do for Node with the same condition.
+const conditions = ['tallystick-source', 'node', 'import', 'module', 'default'];
+
+const config: ViteUserConfig = defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions, externalConditions: conditions } },
+  test: {
+    include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'examples/**/*.test.ts'],
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    execArgv: ['--disable-warning=ExperimentalWarning', '--conditions=tallystick-source'],
+  },
+});
+
+export default config;
