@@ -1,0 +1,41 @@
+/**
+ * The crash points: places between two durable effects where a process may die. The names are the
+ * public map of the algorithm; the crash sweep kills a real process at each one.
+ */
+export const crashPoints = [
+  'capture.after-read-before-append',
+  'capture.after-append-before-acknowledge',
+  'capture.after-acknowledge',
+  'log.before-write',
+  'log.after-write-before-sync',
+  'log.after-sync-before-resolve',
+  'log.after-new-segment',
+  'log.before-segment-delete',
+  'sink.before-apply',
+  'sink.mid-apply',
+  'sink.after-apply-before-checkpoint',
+  'sink.after-checkpoint-before-commit',
+  'sink.after-commit',
+  'flow.after-park-before-apply',
+  'flow.after-apply-before-progress',
+  'flow.after-snapshot-chunk',
+  'flow.after-snapshot-before-stream',
+  'rebuild.after-build-before-switch',
+  'rebuild.after-switch-before-forget',
+  'ledger.before-commit',
+  'ledger.after-commit-before-answer',
+] as const;
+
+export type CrashPoint = (typeof crashPoints)[number];
+
+let armed: ((name: CrashPoint) => void) | undefined;
+
+/** Marks a crash point. Free unless a test armed it; then it may kill the process or throw. */
+export function point(name: CrashPoint): void {
+  if (armed !== undefined) armed(name);
+}
+
+/** Arms every crash point with `handler`; undefined disarms. For tests and the simulator only. */
+export function armPoints(handler: ((name: CrashPoint) => void) | undefined): void {
+  armed = handler;
+}

@@ -1,0 +1,55 @@
+/**
+ * The ledger keeps the coordinator's own state as small records in spaces. A step is a list of
+ * operations that happen together or not at all; concurrent steps share commits.
+ */
+export type LedgerOperation =
+  /** Writes a record. `ifVersion`: only over this version (0: only if absent). */
+  | { readonly kind: 'put'; readonly space: string; readonly key: string; readonly value: string; readonly ifVersion?: number }
+  | { readonly kind: 'delete'; readonly space: string; readonly key: string; readonly ifVersion?: number }
+  /** Fails the step with FENCED_OUT unless this lease is held under this epoch. */
+  | { readonly kind: 'guard'; readonly lease: string; readonly epoch: number }
+  /**
+   * Takes a lease that is free, expired, its own already, or held by `breakOwner` (whom the caller
+   * knows to be dead). Every change of hands raises the epoch. Fails with LEASE_HELD.
+   */
+  | { readonly kind: 'acquire'; readonly lease: string; readonly owner: string; readonly ttlMs: number; readonly nowMs: number; readonly breakOwner?: string }
+  /** Extends a lease; fails with FENCED_OUT if it was lost. */
+  | { readonly kind: 'renew'; readonly lease: string; readonly epoch: number; readonly ttlMs: number; readonly nowMs: number }
+  | { readonly kind: 'release'; readonly lease: string; readonly epoch: number };
+
+/** In the order of the operations: the record's new version, the lease's epoch, or 0. */
+export type LedgerResult = readonly number[];
+
+export interface LedgerRecord {
+  readonly key: string;
+  readonly value: string;
+  readonly version: number;
+}
+
+export interface LeaseRecord {
+  readonly lease: string;
+  readonly owner: string;
+  readonly epoch: number;
+  readonly expiresAtMs: number;
+}
+
+export interface LedgerSupports {
+  readonly durable: boolean;
+  /** Workers on several machines can share it. */
+  readonly shared: boolean;
+}
+
+/** The small transactional store of checkpoints, leases, epochs, sagas, migrations, parked work. */
+export interface Ledger extends AsyncDisposable {
+  readonly supports: LedgerSupports;
+  /**
+   * Commits one step durably. Its conflict (LEDGER_CONFLICT, LEASE_HELD, FENCED_OUT) rejects it
+   * alone and leaves nothing of it; if the shared COMMIT fails, all its steps reject with that error.
+   */
+  commit(operations: readonly LedgerOperation[]): Promise<LedgerResult>;
+  get(space: string, key: string): Promise<LedgerRecord | undefined>;
+  /** In key order. */
+  list(space: string, options?: { readonly prefix?: string; readonly after?: string; readonly limit?: number }): Promise<readonly LedgerRecord[]>;
+  leases(): Promise<readonly LeaseRecord[]>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,42 @@
+import type { Clock, Random } from './clock.ts';
+import type { KeyValue } from './key-value.ts';
+import type { Objects } from './objects.ts';
+import type { Scan } from './scan.ts';
+import type { Sink } from './sink.ts';
+import type { Source } from './source.ts';
+import type { Vitals } from './vitals.ts';
+
+/** What a store is given when it is opened: its name in the application, and the runtime's seams. */
+export interface StoreContext {
+  /** The name the application gave the store; also the name of its lane. */
+  readonly name: string;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** What a factory such as `sqlite({ file })` returns: how to open a store, without opening it. */
+export interface StoreDefinition<Opened extends Store = Store> {
+  /** The system, e.g. `sqlite`. */
+  readonly system: string;
+  /** Opens the store. Throws STORE_UNREACHABLE, DRIVER_MISSING or CONFIG_INVALID. */
+  open(context: StoreContext): Promise<Opened>;
+}
+
+/**
+ * An open connection to one storage system. A port that is absent is one the store does not offer;
+ * the planner then refuses with a sentence, before anything is written.
+ */
+export interface Store<Client = unknown> extends AsyncDisposable {
+  readonly name: string;
+  readonly system: string;
+  /** The official driver's own object, never hidden. */
+  readonly client: Client;
+  readonly source?: Source<unknown>;
+  readonly sink?: Sink;
+  readonly keyValue?: KeyValue;
+  readonly objects?: Objects;
+  readonly scan?: Scan;
+  vitals(): Promise<Vitals>;
+  /** Closes the store; open sessions end. Idempotent. */
+  close(): Promise<void>;
+}
