@@ -40,7 +40,13 @@ afterAll(async () => {
 async function npm(cwd: string, ...args: readonly string[]): Promise<void> {
   const command = process.platform === 'win32' ? 'npm.cmd' : 'npm';
   const quiet = ['--no-audit', '--no-fund', '--no-update-notifier'];
-  await run(command, [...args, ...quiet], { cwd, env: environment() });
+  try {
+    await run(command, [...args, ...quiet], { cwd, env: environment() });
+  } catch (error) {
+    // The compiler reports on stdout, which the error of a failed command leaves out.
+    const { stdout } = error as { stdout: string };
+    throw new Error(`npm ${args.join(' ')} failed:\n${stdout}`, { cause: error });
+  }
 }
 
 /** The environment without what npm and vitest hand to the scripts they run. */
