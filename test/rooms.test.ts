@@ -10,37 +10,29 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const root = join(import.meta.dirname, '..');
 
-/** Which rooms a room may import beside itself. A new folder in src fails the last test until it is named here. */
+const patterns = ['patterns/saga', 'patterns/cache'];
+const kernel = ['core', 'ports', 'observe', 'runtime', 'flow'];
+const machinery = [...kernel, ...patterns, 'topology', 'advisor'];
+
+/** Which rooms a room may import beside itself. A new folder in src fails a test below until it is named here. */
 const house: Readonly<Record<string, readonly string[]>> = {
   core: [],
   ports: ['core'],
   observe: ['core'],
   runtime: ['core', 'ports', 'observe'],
   flow: ['core', 'ports', 'observe', 'runtime'],
-  'patterns/saga': ['core', 'ports', 'observe', 'runtime', 'flow'],
-  'patterns/cache': ['core', 'ports', 'observe', 'runtime', 'flow'],
+  'patterns/saga': kernel,
+  'patterns/cache': kernel,
   'stores/memory': ['core', 'ports', 'observe'],
   'stores/sqlite': ['core', 'ports', 'observe'],
   advisor: ['core', 'ports', 'observe'],
-  topology: [
-    ...['core', 'ports', 'observe', 'runtime', 'flow', 'patterns/saga', 'patterns/cache'],
-    'advisor',
-  ],
+  topology: [...kernel, ...patterns, 'advisor'],
   conformance: ['core', 'ports', 'observe'],
-  faults: ['core', 'ports', 'observe', 'runtime', 'flow', 'conformance', 'stores/memory'],
-  testing: ['core', 'ports', 'observe', 'runtime', 'flow', 'stores/memory'],
-  app: [
-    ...['core', 'ports', 'observe', 'runtime', 'flow', 'patterns/saga', 'patterns/cache'],
-    ...['topology', 'advisor', 'conformance', 'faults', 'testing'],
-  ],
-  console: [
-    ...['core', 'ports', 'observe', 'runtime', 'flow', 'patterns/saga', 'patterns/cache'],
-    ...['topology', 'advisor', 'app'],
-  ],
-  cli: [
-    ...['core', 'ports', 'observe', 'runtime', 'flow', 'patterns/saga', 'patterns/cache'],
-    ...['topology', 'advisor', 'conformance', 'faults', 'app', 'console'],
-  ],
+  faults: [...kernel, 'conformance', 'stores/memory'],
+  testing: [...kernel, 'stores/memory'],
+  app: [...machinery, 'conformance', 'faults', 'testing'],
+  console: [...machinery, 'app'],
+  cli: [...machinery, 'conformance', 'faults', 'app', 'console'],
 };
 
 interface Case {

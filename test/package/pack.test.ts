@@ -53,7 +53,7 @@ async function npm(cwd: string, ...args: readonly string[]): Promise<void> {
 function environment(): NodeJS.ProcessEnv {
   return Object.fromEntries(
     Object.entries(process.env).filter(
-      ([name]) => !name.startsWith('npm_') && name !== 'NODE_OPTIONS' && !/^VITEST/.test(name),
+      ([name]) => !name.startsWith('npm_') && name !== 'NODE_OPTIONS' && !name.startsWith('VITEST'),
     ),
   );
 }
