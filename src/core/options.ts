@@ -128,7 +128,7 @@ export function checkOneOf<Known extends string>(
   const found = known.find((word) => word === value);
   if (found !== undefined) return found;
   const nearest = typeof value === 'string' ? suggest(value, known) : undefined;
-  throw invalid(path, value, `${didYouMean(nearest)}one of ${listed(known)}`);
+  throw refused(path, shown(value), `one of ${listed(known)}`, nearest);
 }
 
 /**
@@ -206,12 +206,12 @@ function invalid(path: string, value: unknown, wanted: string): TallyError {
   return refused(path, shown(value), wanted);
 }
 
-function refused(path: string, given: string, wanted: string): TallyError {
+function refused(path: string, given: string, wanted: string, nearest?: string): TallyError {
   return new TallyError('CONFIG_INVALID', {
     what: `${given} cannot be used`,
     where: path === '' ? 'options' : path,
-    mend: `give ${wanted}`,
-    details: { path, wanted },
+    mend: `${didYouMean(nearest)}give ${wanted}`,
+    details: { path, wanted, ...(nearest === undefined ? {} : { nearest }) },
   });
 }
 
