@@ -1,14 +1,19 @@
 import { TallyError } from './errors.ts';
 import type { Key, Row, Value } from './row.ts';
 
+/** Lists and objects inside one another; also what ends a value that contains itself. */
+export const DEPTH_MAX: number = 200;
+
 /**
  * The canonical text of rows and keys: JSON, with what JSON lacks in one-member objects:
- * `{"$i":"9007199254740993"}` for a BigInt, `{"$b":"<base64>"}` for bytes, `{"$n":"nan|inf|-inf"}`
- * for numbers JSON has no word for, and `{"$o":{…}}` around a plain object whose only member would
- * read as one of these. Sources write this text, the log keeps it, a flow decodes it once.
+ * `{"$i":"9007199254740993"}` for a BigInt, `{"$b":"<base64>"}` for bytes, `{"$n":"nan|inf|-inf|-0"}`
+ * for numbers JSON has no word for, and `{"$o":{…}}` around a plain object with a member whose name
+ * starts with `$`. Sources write this text, the log keeps it, a flow decodes it once. Throws
+ * VALUE_UNSUPPORTED, with the path of the member, for anything else: undefined, a Date, a gap in a
+ * list, a function, more than {@link DEPTH_MAX} levels.
  */
 export function encodeValue(value: Value): string {
-  return JSON.stringify(isPlain(value) ? value : tagged(value));
+  return JSON.stringify(isPlain(value, 0) ? value : tagged(value, '', 0));
 }
 
 /** Reads the text of {@link encodeValue}. Throws VALUE_UNSUPPORTED if it is not such a text. */
@@ -17,32 +22,32 @@ export function decodeValue(text: string): Value {
   try {
     parsed = JSON.parse(text) as Value;
   } catch (cause) {
-    throw new TallyError('VALUE_UNSUPPORTED', {
-      what: 'a stored row is not JSON',
-      details: { text: text.slice(0, 80) },
-      cause,
-    });
+    throw undecodable('it is not JSON', text, cause);
   }
   // Nearly all rows hold nothing that is tagged; they pay one scan of the text.
-  return text.includes('{"$') ? untagged(parsed) : parsed;
+  return text.includes('{"$') ? untagged(parsed, 0) : parsed;
 }
 
 /** {@link decodeValue} for a row. */
 export function decodeRow(text: string): Row {
-  return decodeValue(text) as Row;
+  const value = decodeValue(text);
+  if (!isRow(value)) throw undecodable('it is not an object', text);
+  return value;
 }
 
-/** {@link encodeValue} for a key; equal keys have equal text, so it can serve as a map key. */
+/** {@link encodeValue} for a key; keys of the same values have the same text, to be a map key. */
 export function encodeKey(key: Key): string {
   return encodeValue(key);
 }
 
 /** {@link decodeValue} for a key. */
 export function decodeKey(text: string): Key {
-  return decodeValue(text) as Key;
+  const value = decodeValue(text);
+  if (!Array.isArray(value)) throw undecodable('it is not a list', text);
+  return value as Key;
 }
 
-function isPlain(value: Value): boolean {
+function isPlain(value: Value, depth: number): boolean {
   switch (typeof value) {
     case 'string':
     case 'boolean':
@@ -55,63 +60,135 @@ function isPlain(value: Value): boolean {
       return false;
   }
   if (value === null) return true;
-  if (value instanceof Uint8Array) return false;
-  if (Array.isArray(value)) return value.every(isPlain);
-  for (const name in value) {
-    if (name.startsWith('$') || !isPlain((value as Row)[name] as Value)) return false;
+  if (depth === DEPTH_MAX || value instanceof Uint8Array) return false;
+  if (Array.isArray(value)) {
+    // Not every(): it skips gaps, which JSON.stringify would then write as null.
+    for (const item of value as readonly Value[]) if (!isPlain(item, depth + 1)) return false;
+    return true;
   }
-  return Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null;
+  if (!isRow(value)) return false;
+  for (const name in value) {
+    if (name.startsWith('$') || !isPlain(value[name] as Value, depth + 1)) return false;
+  }
+  return true;
 }
 
-function tagged(value: Value): unknown {
+function isRow(value: Value): value is Row {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+function tagged(value: Value, path: string, depth: number): unknown {
   switch (typeof value) {
     case 'bigint':
       return { $i: value.toString() };
-    case 'number':
-      return Number.isFinite(value) ? (Object.is(value, -0) ? { $n: '-0' } : value) : { $n: nonFinite(value) };
+    case 'number': {
+      const word = wordOf(value);
+      return word === undefined ? value : { $n: word };
+    }
     case 'string':
     case 'boolean':
       return value;
     case 'object':
       break;
     default:
-      throw unsupported(value);
+      throw unsupported(value, path);
   }
   if (value === null) return null;
-  if (value instanceof Uint8Array) return { $b: Buffer.from(value).toString('base64') };
-  if (Array.isArray(value)) return value.map(tagged);
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) throw unsupported(value);
-  const copy = Object.fromEntries(Object.entries(value).map(([name, item]) => [name, tagged(item as Value)]));
+  if (value instanceof Uint8Array) return { $b: bytesText(value) };
+  if (depth === DEPTH_MAX) throw tooDeep();
+  if (Array.isArray(value))
+    return Array.from(value as readonly Value[], (item, index) =>
+      tagged(item, `${path}[${index}]`, depth + 1),
+    );
+  if (!isRow(value)) throw unsupported(value, path);
+  const copy = mapRow(value, (item, name) => tagged(item, `${path}.${name}`, depth + 1));
   return Object.keys(copy).some((name) => name.startsWith('$')) ? { $o: copy } : copy;
 }
 
-function untagged(value: Value): Value {
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value;
-  if (Array.isArray(value)) return value.map(untagged);
-  const row = value as Row;
-  if ('$i' in row) return BigInt(row['$i'] as string);
-  if ('$b' in row) return new Uint8Array(Buffer.from(row['$b'] as string, 'base64'));
-  if ('$n' in row) return numberOf(row['$n'] as string);
-  const inner = '$o' in row ? (row['$o'] as Row) : row;
-  return Object.fromEntries(Object.entries(inner).map(([name, item]) => [name, untagged(item)]));
+function untagged(value: Value, depth: number): Value {
+  if (Array.isArray(value)) {
+    if (depth === DEPTH_MAX) throw tooDeep();
+    return value.map((item: Value) => untagged(item, depth + 1));
+  }
+  if (!isRow(value)) return value;
+  if (depth === DEPTH_MAX) throw tooDeep();
+  const names = Object.keys(value);
+  const tag = names.find((name) => name.startsWith('$'));
+  if (tag === undefined) return mapRow(value, (item) => untagged(item, depth + 1));
+  const content = value[tag] as Value;
+  if (names.length > 1) throw undecodable(`there is more beside ${tag}`, tag);
+  switch (tag) {
+    case '$i':
+      if (typeof content === 'string' && /^-?[0-9]+$/.test(content)) return BigInt(content);
+      break;
+    case '$b':
+      if (typeof content === 'string') return new Uint8Array(Buffer.from(content, 'base64'));
+      break;
+    case '$n':
+      if (typeof content === 'string' && content in numbers) return numbers[content] as number;
+      break;
+    case '$o':
+      if (isRow(content)) return mapRow(content, (item) => untagged(item, depth + 1));
+      break;
+  }
+  throw undecodable(`what stands in ${tag} has no meaning`, JSON.stringify(value));
 }
 
-function nonFinite(value: number): string {
-  return Number.isNaN(value) ? 'nan' : value > 0 ? 'inf' : '-inf';
+/** A new object with own members only, `__proto__` one of them like any other. */
+function mapRow(row: Row, change: (item: Value, name: string) => unknown): Row {
+  return Object.fromEntries(
+    Object.entries(row).map(([name, item]) => [name, change(item, name)]),
+  ) as Row;
 }
 
-function numberOf(word: string): number {
-  if (word === '-0') return -0;
-  if (word === 'nan') return Number.NaN;
-  return word === 'inf' ? Infinity : -Infinity;
+const numbers: Readonly<Record<string, number>> = Object.assign(
+  Object.create(null) as Record<string, number>,
+  { nan: Number.NaN, inf: Infinity, '-inf': -Infinity, '-0': -0 },
+);
+
+function wordOf(value: number): string | undefined {
+  if (Number.isNaN(value)) return 'nan';
+  if (Object.is(value, -0)) return '-0';
+  if (Number.isFinite(value)) return undefined;
+  return value > 0 ? 'inf' : '-inf';
 }
 
-function unsupported(value: unknown): TallyError {
-  const kind = typeof value === 'object' ? (value?.constructor?.name ?? 'object') : typeof value;
+function bytesText({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString('base64');
+}
+
+function undecodable(reason: string, text: string, cause?: unknown): TallyError {
+  return new TallyError('VALUE_UNSUPPORTED', {
+    what: `a stored value cannot be read: ${reason}`,
+    mend: 'look for what wrote or changed it other than Tallystick',
+    details: { text: text.slice(0, 80) },
+    cause,
+  });
+}
+
+function tooDeep(): TallyError {
+  return new TallyError('VALUE_UNSUPPORTED', {
+    what: `a value has more than ${DEPTH_MAX} levels, or contains itself`,
+    mend: 'carry the inner part as text or bytes',
+    details: { depthMax: DEPTH_MAX },
+  });
+}
+
+function unsupported(value: unknown, path: string): TallyError {
+  const at = path.replace(/^\./, '');
+  const kind = kindOf(value);
   return new TallyError('VALUE_UNSUPPORTED', {
     what: `a value of type ${kind} cannot be carried`,
+    ...(at === '' ? {} : { where: at }),
     mend: 'turn it into text, a number, bytes, or a plain object first (a Date into its ISO text)',
-    details: { kind },
+    details: { kind, path: at },
   });
+}
+
+function kindOf(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return typeof value;
+  const { constructor } = value;
+  return typeof constructor === 'function' ? constructor.name : 'object';
 }

@@ -38,7 +38,7 @@ export const errorCodes = {
   INPUT_INVALID: { retryable: false, summary: 'A line or file of input cannot be read' },
   ABORTED: { retryable: false, summary: 'The caller gave up' },
   INTERNAL: { retryable: false, summary: 'A state that should be impossible; a bug' },
-} as const satisfies Record<string, { retryable: boolean; summary: string }>;
+} as const;
 
 /** The stable name of a failure. Match on this, never on the message. */
 export type ErrorCode = keyof typeof errorCodes;
@@ -83,13 +83,22 @@ export function isTallyError(error: unknown, ...codes: readonly ErrorCode[]): er
 
 /** The text of anything that was thrown, bounded, for records and screens. */
 export function errorText(error: unknown, charactersMax = 2_000): string {
-  const text = error instanceof Error ? error.message : String(error);
+  const text = textOf(error);
   return text.length <= charactersMax ? text : `${text.slice(0, charactersMax)}…`;
+}
+
+/** Anything can be thrown; an object without a prototype, or with a bad toString, has no text. */
+function textOf(error: unknown): string {
+  try {
+    return String(error instanceof Error ? error.message : error);
+  } catch {
+    return 'something without a text was thrown';
+  }
 }
 
 /** Marks a branch that the types say cannot be reached. */
 export function unreachable(value: never): never {
-  throw new TallyError('INTERNAL', { what: `unexpected value ${JSON.stringify(value)}` });
+  throw new TallyError('INTERNAL', { what: `unexpected value ${errorText(value, 100)}` });
 }
 
 /** `value`, or an INTERNAL error if it is undefined; for what an invariant promises. */

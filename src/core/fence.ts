@@ -18,7 +18,9 @@ export function unpackFence(fence: bigint): Position {
 }
 
 /** Digits of the largest fence: text of this width sorts as the numbers do. */
-export const FENCE_TEXT_WIDTH = String((BigInt(EPOCH_MAX) << OFFSET_BITS) | OFFSET_MASK).length;
+export const FENCE_TEXT_WIDTH: number = String(
+  (BigInt(EPOCH_MAX) << OFFSET_BITS) | OFFSET_MASK,
+).length;
 
 /** The fence as fixed-width decimal text, for stores and formats whose integers are doubles. */
 export function fenceText(at: Position): string {

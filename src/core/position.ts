@@ -1,11 +1,11 @@
 import { TallyError } from './errors.ts';
 
 /** Positions and fences keep the offset in 50 bits: 1 PiB of write-ahead log, or 10^15 rows. */
-export const OFFSET_MAX = 2 ** 50 - 1;
+export const OFFSET_MAX: number = 2 ** 50 - 1;
 /** Thirteen bits of epoch are left above the offset in a positive 64-bit integer. */
-export const EPOCH_MAX = 2 ** 13 - 1;
+export const EPOCH_MAX: number = 2 ** 13 - 1;
 /** Changes in one transaction; also the ordinal that a snapshot row carries (it saw them all). */
-export const ORDINAL_MAX = 2 ** 31 - 1;
+export const ORDINAL_MAX: number = 2 ** 31 - 1;
 
 /**
  * A place in a lane. Offsets grow within an epoch; the ledger allots the epoch, which only grows,
