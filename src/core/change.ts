@@ -18,6 +18,4 @@ export interface Change extends Identity {
   readonly before: Row | null;
   /** The row after; null for `delete`. */
   readonly after: Row | null;
-  /** When the transaction was committed, by the clock of the source, milliseconds since 1970. */
-  readonly committedAtMs: number;
 }

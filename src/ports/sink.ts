@@ -3,6 +3,10 @@ import type { Identity, Position } from '../core/position.ts';
 import type { Key } from '../core/row.ts';
 import type { Write } from '../core/write.ts';
 
+/** A kind of value that not every store keeps as it is; null, text and finite numbers every store does. */
+export type ValueKind =
+  'big' | 'bytes' | 'boolean' | 'negativeZero' | 'infinity' | 'nan' | 'list' | 'object';
+
 export interface SinkSupports {
   /**
    * `transactional`: the batch and the checkpoint commit together. `fenced`: each write is
@@ -17,6 +21,8 @@ export interface SinkSupports {
   readonly switchOver: boolean;
   /** The largest row, as bytes of its canonical text. */
   readonly rowBytesMax: number;
+  /** Writes in one batch that suit the store best, where that is not the engine's default. */
+  readonly batchRowsPreferred?: number;
 }
 
 /** How far a flow has got in its target. Kept in the target, with the data or after it. */

@@ -1,0 +1,214 @@
+import type { Change } from '../core/change.ts';
+import { encodeKey, encodeValue } from '../core/codec.ts';
+import { TallyError } from '../core/errors.ts';
+import { ORDINAL_MAX, type Position } from '../core/position.ts';
+import type { Key } from '../core/row.ts';
+import type { Write } from '../core/write.ts';
+import { point } from '../observe/point.ts';
+import type { LogRecord } from '../ports/log.ts';
+import type { BackfillProgress, Checkpoint } from '../ports/sink.ts';
+import type { SnapshotChunk } from '../ports/source.ts';
+import { foldChange } from './batch.ts';
+import type { Put } from './definition.ts';
+import { BatchState } from './fold-state.ts';
+import type { Generation } from './generation.ts';
+import { parkedChange, type ParkedChange } from './parked.ts';
+import { projectRow, stamped, writeName } from './project.ts';
+
+/** Rows and bytes of one snapshot chunk, which is one batch for the target. */
+const CHUNK_ROWS_MAX = 2_000;
+const CHUNK_BYTES_MAX = 8 * 1024 * 1024;
+
+/** Whether a generation has rows of the source still to read before its stream means anything. */
+export function needsBackfill(checkpoint: Checkpoint | undefined, epoch: number): boolean {
+  if (checkpoint === undefined || checkpoint.backfill === undefined) return true;
+  return checkpoint.backfill.state === 'running' || checkpoint.backfill.epoch < epoch;
+}
+
+/**
+ * Brings the rows that the source already has to the target, in bounded chunks, each stamped with the
+ * exact position of the snapshot session that read it, so that it loses to any newer change and needs
+ * no lock, no window and no write to the source. Afterwards the stream goes on from where the log stood
+ * before the first row was read.
+ *
+ * An interrupted backfill of rows resumes with a new session: the remaining ranges carry a later stamp.
+ * A folded projection counts each row once, at one position, so it starts over instead.
+ *
+ * At the end, rows of the targets that the snapshot did not see are swept: they were deleted in a gap
+ * that the log does not cover, and would live for ever.
+ */
+export async function backfill(
+  generation: Generation,
+  epoch: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const { parts } = generation;
+  const folding = parts.definition.projection.kind === 'fold';
+  parts.observer.state('backfilling');
+  let progress = resumable(generation.checkpoint, epoch, folding);
+  if (progress === undefined && folding && generation.checkpoint !== undefined)
+    await generation.reset();
+  // What is parked is older than every row that will be read now.
+  if (progress === undefined) await generation.parked.forget(await generation.parked.list());
+  // Read before the first row: every change after the snapshot's position is at or after this log offset.
+  const log =
+    progress === undefined ? (await parts.log.extent()).next : (generation.checkpoint?.log ?? 0);
+  const chunks = parts.source.snapshot({
+    tables: parts.definition.tables,
+    ...(progress === undefined ? {} : { resume: progress.tables }),
+    rowsMax: CHUNK_ROWS_MAX,
+    bytesMax: CHUNK_BYTES_MAX,
+    signal,
+  });
+  let done = 0;
+  for await (const chunk of chunks) {
+    signal.throwIfAborted();
+    progress = after(progress, chunk, epoch);
+    await applyChunk(
+      generation,
+      chunk,
+      { log, last: undefined, through: undefined, backfill: progress },
+      signal,
+    );
+    point('flow.after-snapshot-chunk');
+    done += chunk.rows.length;
+  }
+  signal.throwIfAborted();
+  await finish(generation, log, progress, done);
+}
+
+function resumable(
+  checkpoint: Checkpoint | undefined,
+  epoch: number,
+  folding: boolean,
+): BackfillProgress | undefined {
+  const progress = checkpoint?.backfill;
+  return progress?.state === 'running' && progress.epoch === epoch && !folding
+    ? progress
+    : undefined;
+}
+
+function after(
+  progress: BackfillProgress | undefined,
+  chunk: SnapshotChunk,
+  epoch: number,
+): BackfillProgress {
+  const lastKey = chunk.rows.at(-1)?.key ?? progress?.tables[chunk.table];
+  const place: Key | 'done' | undefined = chunk.tableDone ? 'done' : lastKey;
+  return {
+    state: 'running',
+    epoch,
+    tables: { ...progress?.tables, ...(place === undefined ? {} : { [chunk.table]: place }) },
+    atMin: Math.min(progress?.atMin ?? chunk.at, chunk.at),
+    atMax: Math.max(progress?.atMax ?? chunk.at, chunk.at),
+  };
+}
+
+async function applyChunk(
+  generation: Generation,
+  chunk: SnapshotChunk,
+  checkpoint: Checkpoint,
+  signal: AbortSignal,
+): Promise<void> {
+  const { parts } = generation;
+  const at = { epoch: checkpoint.backfill?.epoch ?? 0, offset: chunk.at, ordinal: ORDINAL_MAX };
+  const state =
+    parts.definition.projection.kind === 'fold' ? new BatchState(generation.session) : undefined;
+  const writes = new Map<string, { write: Write; origin: LogRecord }>();
+  const parked: ParkedChange[] = [];
+  for (const { key, row } of chunk.rows) {
+    const change: Change = {
+      ...at,
+      lane: parts.lane,
+      table: chunk.table,
+      operation: 'read',
+      key,
+      before: null,
+      after: row,
+    };
+    const origin = originOf(change);
+    try {
+      for (const item of await project(generation, change, state)) {
+        writes.set(writeName(item.target, encodeKey(item.key)), {
+          write: stamped(item, at, 'snapshot'),
+          origin,
+        });
+      }
+      state?.keep();
+    } catch (error) {
+      state?.discard();
+      state?.check();
+      parked.push(
+        parkedChange(
+          { by: 'source', table: chunk.table, key: encodeKey(key) },
+          origin,
+          parts.clock,
+          error,
+        ),
+      );
+    }
+  }
+  await generation.parked.park(parked);
+  const report = await generation.applyWrites(
+    {
+      writes: Array.from(writes.values(), ({ write }) => write),
+      origins: Array.from(writes.values(), ({ origin }) => origin),
+      state: state?.writes() ?? [],
+      checkpoint,
+    },
+    signal,
+  );
+  parts.observer.parked(generation.parked.size);
+  parts.observer.applied({
+    applied: report.applied,
+    older: report.older,
+    changes: chunk.rows.length,
+    committedAtMs: [],
+  });
+}
+
+async function project(
+  generation: Generation,
+  change: Change,
+  state: BatchState | undefined,
+): Promise<readonly Put[]> {
+  const { definition } = generation.parts;
+  if (definition.projection.kind === 'rows')
+    return projectRow(definition.projection.project, change, definition.into);
+  return state === undefined ? [] : foldChange(definition, change, state);
+}
+
+/** A snapshot row as a log record, so that a refused one is parked like any other. */
+function originOf(change: Change): LogRecord {
+  const payload = encodeValue({ t: change.table, o: 'c', k: change.key, b: null, a: change.after });
+  return {
+    kind: 'change',
+    epoch: change.epoch,
+    offset: change.offset,
+    ordinal: change.ordinal,
+    payload,
+  };
+}
+
+async function finish(
+  generation: Generation,
+  log: number,
+  progress: BackfillProgress | undefined,
+  rows: number,
+): Promise<void> {
+  if (progress === undefined)
+    throw new TallyError('INTERNAL', {
+      what: `a snapshot of ${rows} rows ended without saying where it was`,
+    });
+  const { epoch, atMin, atMax } = progress;
+  const from: Position = { epoch, offset: atMin };
+  await generation.session.sweep(generation.parts.definition.into, from);
+  point('flow.after-snapshot-before-stream');
+  await generation.moveCheckpoint({
+    log,
+    last: { ...from, ordinal: ORDINAL_MAX },
+    // With one session everything up to its position is in; with several, the stream must first pass the last.
+    through: atMin === atMax ? from : undefined,
+    backfill: { ...progress, state: 'done' },
+  });
+}

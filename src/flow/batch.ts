@@ -1,0 +1,208 @@
+import type { Change } from '../core/change.ts';
+import { encodeKey } from '../core/codec.ts';
+import { compareIdentities, type Identity, type Position } from '../core/position.ts';
+import type { Write } from '../core/write.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { LogRecord } from '../ports/log.ts';
+import type { StateWrite } from '../ports/sink.ts';
+import type { FlowDefinition, Projected, Put } from './definition.ts';
+import type { BatchState } from './fold-state.ts';
+import { parkedChange, targetUnit, unitName, type ParkedChange, type ParkUnit } from './parked.ts';
+import { checkedPuts, projectionFailed, projectRow, stamped, writeName } from './project.ts';
+import { changeOf, commitOf } from './record.ts';
+
+/** A batch of the log as its target should see it. */
+export interface Prepared {
+  /** One write per target row: the last of the batch. */
+  readonly writes: readonly Write[];
+  /** The record behind each write. */
+  readonly origins: readonly LogRecord[];
+  readonly state: readonly StateWrite[];
+  /** Changes to park before the batch is applied: poisoned ones, and those behind a parked unit. */
+  readonly parked: readonly ParkedChange[];
+  /** Records of the batch that were taken; fewer than it has if a new epoch begins in it. */
+  readonly taken: number;
+  readonly last: Identity | undefined;
+  readonly through: Position | undefined;
+  /** Of each transaction that ended in the batch: when it was committed. */
+  readonly committedAtMs: readonly number[];
+  readonly changes: number;
+}
+
+export interface PrepareOptions {
+  readonly definition: FlowDefinition;
+  readonly lane: string;
+  readonly clock: Clock;
+  /** What is at or below it was applied before, and is dropped. */
+  readonly after: Identity | undefined;
+  /** Whether a unit is parked already; undefined while nothing is, which is nearly always. */
+  readonly isParked: ((unit: string) => boolean) | undefined;
+  /** Fold state, for a folded projection. */
+  readonly state: BatchState | undefined;
+}
+
+/**
+ * Turns records into writes, collapsed to the last of each target row.
+ *
+ * A change of a parked unit is never applied ahead of what is parked: it queues behind it, and so do
+ * later changes of a unit that this very batch has to park.
+ */
+export async function prepareBatch(
+  records: readonly LogRecord[],
+  options: PrepareOptions,
+): Promise<Prepared> {
+  const collected = new Collected(options);
+  const tablePrefixes = options.definition.tables.map((table) => `{"t":${JSON.stringify(table)},`);
+  const folding = options.definition.projection.kind === 'fold';
+  if (folding) await prefetch(records, tablePrefixes, options);
+  let taken = 0;
+  for (const record of records) {
+    if (options.after !== undefined && record.epoch > options.after.epoch) break;
+    taken += 1;
+    if (options.after !== undefined && compareIdentities(record, options.after) <= 0) continue;
+    collected.see(record);
+    if (
+      record.kind === 'commit' ||
+      !tablePrefixes.some((prefix) => record.payload.startsWith(prefix))
+    )
+      continue;
+    if (folding) await collected.fold(record);
+    else collected.project(record);
+  }
+  return collected.finish(taken);
+}
+
+async function prefetch(
+  records: readonly LogRecord[],
+  tablePrefixes: readonly string[],
+  options: PrepareOptions,
+): Promise<void> {
+  const { projection } = options.definition;
+  if (projection.kind !== 'fold' || projection.fold.reads === undefined) return;
+  const names: string[] = [];
+  for (const record of records) {
+    if (!tablePrefixes.some((prefix) => record.payload.startsWith(prefix))) continue;
+    try {
+      names.push(...projection.fold.reads(changeOf(record, options.lane)));
+    } catch {
+      // A hint that throws costs a read; the fold itself says what is wrong with the change.
+    }
+  }
+  await options.state?.prefetch(names);
+}
+
+class Collected {
+  readonly #options: PrepareOptions;
+  readonly #writes: Write[] = [];
+  readonly #origins: LogRecord[] = [];
+  readonly #indexes = new Map<string, number>();
+  readonly #parked: ParkedChange[] = [];
+  readonly #poisoned = new Set<string>();
+  readonly #committedAtMs: number[] = [];
+  #last: Identity | undefined;
+  #through: Position | undefined;
+  #changes = 0;
+
+  constructor(options: PrepareOptions) {
+    this.#options = options;
+  }
+
+  see(record: LogRecord): void {
+    this.#last = { epoch: record.epoch, offset: record.offset, ordinal: record.ordinal };
+    if (record.kind !== 'commit') return;
+    this.#through = { epoch: record.epoch, offset: record.offset };
+    const commit = commitOf(record);
+    if (commit.n > 0) this.#committedAtMs.push(commit.at);
+  }
+
+  project(record: LogRecord): void {
+    const { definition, lane } = this.#options;
+    if (definition.projection.kind !== 'rows') return;
+    const change = changeOf(record, lane);
+    const unit = this.#begin(change, record);
+    if (unit === undefined) return;
+    try {
+      this.#add(projectRow(definition.projection.project, change, definition.into), record);
+    } catch (error) {
+      this.#poison(unit, record, error);
+    }
+  }
+
+  async fold(record: LogRecord): Promise<void> {
+    const { definition, lane, state } = this.#options;
+    if (definition.projection.kind !== 'fold' || state === undefined) return;
+    const change = changeOf(record, lane);
+    const unit = this.#begin(change, record);
+    if (unit === undefined) return;
+    try {
+      const puts = await foldChange(definition, change, state);
+      state.keep();
+      this.#add(puts, record);
+    } catch (error) {
+      state.discard();
+      state.check();
+      this.#poison(unit, record, error);
+    }
+  }
+
+  finish(taken: number): Prepared {
+    return {
+      writes: this.#writes,
+      origins: this.#origins,
+      state: this.#options.state?.writes() ?? [],
+      parked: this.#parked,
+      taken,
+      last: this.#last ?? this.#options.after,
+      through: this.#through,
+      committedAtMs: this.#committedAtMs,
+      changes: this.#changes,
+    };
+  }
+
+  /** The unit of the change's source row, or undefined if the change had to queue behind what is parked of it. */
+  #begin(change: Change, record: LogRecord): ParkUnit | undefined {
+    this.#changes += 1;
+    const unit: ParkUnit = { by: 'source', table: change.table, key: encodeKey(change.key) };
+    const name = unitName(unit);
+    if (!this.#poisoned.has(name) && this.#options.isParked?.(name) !== true) return unit;
+    this.#parked.push(parkedChange(unit, record, this.#options.clock, undefined));
+    return undefined;
+  }
+
+  #poison(unit: ParkUnit, record: LogRecord, error: unknown): void {
+    this.#poisoned.add(unitName(unit));
+    this.#parked.push(parkedChange(unit, record, this.#options.clock, error));
+  }
+
+  #add(puts: readonly Put[], record: LogRecord): void {
+    for (const item of puts) {
+      if (this.#options.isParked?.(unitName(targetUnit(item))) === true) {
+        this.#parked.push(
+          parkedChange(targetUnit(item), record, this.#options.clock, undefined, item),
+        );
+        continue;
+      }
+      const name = writeName(item.target, encodeKey(item.key));
+      const index = this.#indexes.get(name) ?? this.#writes.length;
+      this.#indexes.set(name, index);
+      this.#writes[index] = stamped(item, record, 'stream');
+      this.#origins[index] = record;
+    }
+  }
+}
+
+/** Runs a fold for one change. Throws PROJECTION_FAILED / _INVALID for what the projection did wrong. */
+export async function foldChange(
+  definition: FlowDefinition,
+  change: Change,
+  state: BatchState,
+): Promise<readonly Put[]> {
+  if (definition.projection.kind !== 'fold') return [];
+  let projected: Projected;
+  try {
+    projected = await definition.projection.fold.apply(change, state);
+  } catch (cause) {
+    throw projectionFailed(change, cause);
+  }
+  return checkedPuts(projected, definition.into, change);
+}

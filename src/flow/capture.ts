@@ -1,0 +1,193 @@
+import { isTallyError } from '../core/errors.ts';
+import { compareIdentities, type Identity } from '../core/position.ts';
+import { point } from '../observe/point.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Ledger } from '../ports/ledger.ts';
+import type { Log, LogAppender, LogRecord } from '../ports/log.ts';
+import type { Source, SourceCursor, SourceEntry } from '../ports/source.ts';
+import { takeLease, type HeldLease } from '../runtime/lease.ts';
+import { Acknowledger, confirmedCursor } from './acknowledger.ts';
+import { claimEpoch, historyLost } from './epochs.ts';
+import { commitOf, recordOf } from './record.ts';
+
+/** Rows and bytes of one read of the source; both bound what capture holds in memory. */
+const BATCH_ROWS_MAX = 4_000;
+const BATCH_BYTES_MAX = 8 * 1024 * 1024;
+/** How long to wait before asking a full log again. */
+const LOG_FULL_RETRY_MS = 200;
+
+export interface CaptureOptions {
+  /** The lane, which is the name of the store. */
+  readonly lane: string;
+  readonly source: Source<unknown>;
+  readonly tables: readonly string[];
+  readonly log: Log;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly owner: string;
+  readonly isDead: (owner: string) => boolean;
+  readonly observer: CaptureObserver;
+  readonly signal: AbortSignal;
+}
+
+/** What capture tells the screens. */
+export interface CaptureObserver {
+  state(state: 'starting' | 'streaming' | 'log-full'): void;
+  captured(changes: number, head: { epoch: number; offset: number; committedAtMs: number }): void;
+}
+
+/**
+ * Carries changes from a source into the log until the signal aborts, under a lease.
+ *
+ * Invariants:
+ * - a record is appended once: what is at or below the log's last identity is dropped;
+ * - the source is acknowledged only up to commits that the log has made durable, never before.
+ *   Otherwise: 1. acknowledged 42  2. the source forgets 42  3. crash  4. the log ends at 41.
+ */
+export async function capture(options: CaptureOptions): Promise<void> {
+  const { lane, ledger, clock, source, log, observer, signal } = options;
+  observer.state('starting');
+  const lease = await takeLease({
+    ledger,
+    clock,
+    lease: `capture/${lane}`,
+    owner: options.owner,
+    isDead: options.isDead,
+    signal,
+  });
+  try {
+    await source.prepare(options.tables);
+    await source.claim(lease.epoch);
+    await using appender = await log.openAppender(lease.epoch);
+    const epoch = await claimEpoch(ledger, lane, await source.history(), lease.guard);
+    const start = await startOf(options, appender, epoch);
+    await using acknowledger = new Acknowledger({ lane, source, ledger, clock, lease, epoch });
+    if (start.cursor === undefined) await mark(options, appender, epoch);
+    await stream(options, { appender, acknowledger, epoch, lease, ...start });
+  } finally {
+    await lease.release();
+  }
+}
+
+interface Start {
+  readonly cursor: SourceCursor | undefined;
+  readonly last: Identity | undefined;
+}
+
+/** Where to go on: after the log's last commit of this epoch, dropping what of the next transaction is there already. */
+async function startOf(
+  options: CaptureOptions,
+  appender: LogAppender,
+  epoch: number,
+): Promise<Start> {
+  const { commit, last } = appender.tail;
+  const ofThisEpoch = commit !== undefined && commit.epoch === epoch;
+  const cursor = ofThisEpoch ? { offset: commit.offset, token: commitOf(commit).tok } : undefined;
+  const confirmed = await confirmedCursor(options.ledger, options.lane);
+  // The source was told that it may forget up to `confirmed`; a log that ends before that has lost records.
+  if (confirmed?.epoch === epoch && (cursor === undefined || cursor.offset < confirmed.offset))
+    throw historyLost(options.lane, 'the log ends before what the source was told is safe', {
+      confirmed: confirmed.offset,
+      logged: cursor?.offset ?? null,
+    });
+  return { cursor, last: last?.epoch === epoch ? last : undefined };
+}
+
+/** The first record of an epoch: no change, but it tells the flows that the lane is captured from here on. */
+async function mark(options: CaptureOptions, appender: LogAppender, epoch: number): Promise<void> {
+  const record = recordOf(
+    { kind: 'commit', offset: 0, changes: 0, committedAtMs: options.clock.nowMs(), token: '' },
+    epoch,
+  );
+  await appender.append([record]);
+}
+
+interface Streaming extends Start {
+  readonly appender: LogAppender;
+  readonly acknowledger: Acknowledger;
+  readonly epoch: number;
+  readonly lease: HeldLease;
+}
+
+async function stream(options: CaptureOptions, streaming: Streaming): Promise<void> {
+  const { source, observer } = options;
+  const { acknowledger, lease, epoch } = streaming;
+  const entries = source.stream({
+    after: cursorOf(streaming),
+    rowsMax: BATCH_ROWS_MAX,
+    bytesMax: BATCH_BYTES_MAX,
+    signal: lease.signal,
+  });
+  observer.state('streaming');
+  // The next batch is read while this one becomes durable; but only one append is under way, so that
+  // one that fails is never followed by one that succeeds, which would be a gap.
+  let appending: Promise<void> = Promise.resolve();
+  try {
+    for await (const batch of entries) {
+      await appending;
+      acknowledger.check();
+      lease.signal.throwIfAborted();
+      const fresh = freshRecords(batch, epoch, streaming.last);
+      if (fresh.length === 0) continue;
+      point('capture.after-read-before-append');
+      appending = append(options, streaming, fresh);
+      appending.catch(() => undefined);
+    }
+  } finally {
+    await appending;
+  }
+  // The source ends its stream when the lease's signal aborts: say so if it was lost, not given up.
+  if (!options.signal.aborted) lease.signal.throwIfAborted();
+}
+
+/** A cursor that is only the mark of an epoch stands for the oldest change that is kept. */
+function cursorOf({ cursor }: Start): SourceCursor | undefined {
+  return cursor === undefined || cursor.token === '' ? undefined : cursor;
+}
+
+/** The records of a batch that the log does not have yet. */
+export function freshRecords(
+  batch: readonly SourceEntry[],
+  epoch: number,
+  last: Identity | undefined,
+): readonly LogRecord[] {
+  const records = batch.map((entry) => recordOf(entry, epoch));
+  if (last === undefined) return records;
+  const tail = records.at(-1);
+  const head = records[0];
+  if (tail === undefined || head === undefined || compareIdentities(head, last) > 0) return records;
+  return records.filter((record) => compareIdentities(record, last) > 0);
+}
+
+async function append(
+  options: CaptureOptions,
+  streaming: Streaming,
+  records: readonly LogRecord[],
+): Promise<void> {
+  const { observer, clock } = options;
+  for (;;) {
+    try {
+      await streaming.appender.append(records);
+      break;
+    } catch (error) {
+      // Full: the slowest flow holds the log back. Nothing is dropped; the changes wait at the source.
+      if (!isTallyError(error, 'LOG_FULL')) throw error;
+      observer.state('log-full');
+      await clock.sleep(LOG_FULL_RETRY_MS, streaming.lease.signal);
+    }
+  }
+  observer.state('streaming');
+  point('capture.after-append-before-acknowledge');
+  const commit = records.findLast((record) => record.kind === 'commit');
+  if (commit === undefined) {
+    observer.captured(records.length, { epoch: streaming.epoch, offset: 0, committedAtMs: 0 });
+    return;
+  }
+  const { at, tok } = commitOf(commit);
+  observer.captured(records.filter((record) => record.kind === 'change').length, {
+    epoch: commit.epoch,
+    offset: commit.offset,
+    committedAtMs: at,
+  });
+  streaming.acknowledger.note({ offset: commit.offset, token: tok });
+}

@@ -1,0 +1,94 @@
+import { TallyError } from '../core/errors.ts';
+import { EPOCH_MAX } from '../core/position.ts';
+import type { Ledger, LedgerOperation } from '../ports/ledger.ts';
+
+const SPACE = 'epochs';
+
+/** One history of a lane that was observed, and the epoch the ledger allotted to it. */
+export interface Epoch {
+  readonly epoch: number;
+  /** The source's identity of the history. */
+  readonly history: string;
+}
+
+/** The present epoch of a lane, or undefined before its first capture. */
+export async function presentEpoch(ledger: Ledger, lane: string): Promise<Epoch | undefined> {
+  const record = await ledger.get(SPACE, lane);
+  return record === undefined ? undefined : (JSON.parse(record.value) as Epoch);
+}
+
+/**
+ * The epoch to capture under. The first history of a lane gets epoch 1; a *different* one is not
+ * taken up silently: its offsets say nothing about what was captured before, so that is HISTORY_LOST
+ * until a person accepts it with {@link acceptHistory}.
+ */
+export async function claimEpoch(
+  ledger: Ledger,
+  lane: string,
+  history: string,
+  guard: LedgerOperation,
+): Promise<number> {
+  const record = await ledger.get(SPACE, lane);
+  if (record === undefined) {
+    await ledger.commit([
+      guard,
+      {
+        kind: 'put',
+        space: SPACE,
+        key: lane,
+        value: JSON.stringify({ epoch: 1, history }),
+        ifVersion: 0,
+      },
+    ]);
+    return 1;
+  }
+  const present = JSON.parse(record.value) as Epoch;
+  if (present.history === history) return present.epoch;
+  throw historyLost(
+    lane,
+    'the source has another identity than the one captured so far (restored, copied or re-created)',
+    {
+      before: present.history,
+      now: history,
+    },
+  );
+}
+
+/** Takes up the present history of a lane as a new epoch: every flow from it is then snapshotted anew. */
+export async function acceptHistory(
+  ledger: Ledger,
+  lane: string,
+  history: string,
+): Promise<number> {
+  const record = await ledger.get(SPACE, lane);
+  const epoch = record === undefined ? 1 : (JSON.parse(record.value) as Epoch).epoch + 1;
+  if (epoch > EPOCH_MAX)
+    throw new TallyError('POSITION_OUT_OF_RANGE', {
+      what: `lane ${lane} has used all ${EPOCH_MAX} epochs`,
+      mend: 'rename the store in the application: a new lane starts at epoch 1',
+    });
+  await ledger.commit([
+    {
+      kind: 'put',
+      space: SPACE,
+      key: lane,
+      value: JSON.stringify({ epoch, history }),
+      ifVersion: record?.version ?? 0,
+    },
+  ]);
+  return epoch;
+}
+
+/** The error for a lane whose continuation is not there. */
+export function historyLost(
+  lane: string,
+  why: string,
+  details: Readonly<Record<string, unknown>> = {},
+): TallyError {
+  return new TallyError('HISTORY_LOST', {
+    what: `the changes after what was captured are not there: ${why}`,
+    where: `lane ${lane}`,
+    mend: `look into what happened to the store, then run tally resnapshot ${lane}, which starts a new epoch and compares every row`,
+    details: { lane, ...details },
+  });
+}

@@ -1,0 +1,294 @@
+import { isTallyError } from '../core/errors.ts';
+import type { Identity, Position } from '../core/position.ts';
+import type { Write } from '../core/write.ts';
+import { point } from '../observe/point.ts';
+import type { Clock, Random } from '../ports/clock.ts';
+import type { Ledger } from '../ports/ledger.ts';
+import type { Log, LogBatch, LogRecord } from '../ports/log.ts';
+import type {
+  Checkpoint,
+  Sink,
+  SinkReport,
+  SinkSession,
+  StateWrite,
+  TargetShape,
+} from '../ports/sink.ts';
+import type { Source } from '../ports/source.ts';
+import { backoffMs } from '../runtime/backoff.ts';
+import type { HeldLease } from '../runtime/lease.ts';
+import { prepareBatch, type Prepared } from './batch.ts';
+import type { FlowDefinition } from './definition.ts';
+import { BatchState } from './fold-state.ts';
+import { ParkedWork, parkedChange, targetUnit } from './parked.ts';
+
+/** Records in one batch, unless the flow or its sink knows better. */
+const BATCH_ROWS_DEFAULT = 2_000;
+/** Bytes of payload in one batch: with the rows, the bound of a flow's memory. */
+const BATCH_BYTES_MAX = 8 * 1024 * 1024;
+const RETRY_FIRST_MS = 20;
+const RETRY_MAX_MS = 2_000;
+
+/** What a flow needs to run; the same for its running generation and one that is built beside it. */
+export interface FlowParts {
+  readonly name: string;
+  readonly definition: FlowDefinition;
+  /** The lane, which is the name of the source's store. */
+  readonly lane: string;
+  readonly source: Source<unknown>;
+  readonly sink: Sink;
+  readonly log: Log;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observer: FlowObserver;
+}
+
+/** What a flow tells the screens and the barriers. */
+export interface FlowObserver {
+  state(state: FlowState): void;
+  applied(report: {
+    readonly applied: number;
+    readonly older: number;
+    readonly changes: number;
+    readonly committedAtMs: readonly number[];
+  }): void;
+  progress(checkpoint: Checkpoint, parkedUnits: readonly string[]): void;
+  parked(size: number): void;
+}
+
+export type FlowState = 'starting' | 'backfilling' | 'streaming' | 'rebuilding';
+
+/** Why a stream of batches came to its end. */
+export type StreamEnd = 'aborted' | 'new-epoch' | 'asked';
+
+/** The targets of a flow, as its sink wants to know them. */
+export function targetShapes(definition: FlowDefinition): readonly TargetShape[] {
+  return definition.into.map((target) => ({ target }));
+}
+
+/** One generation of a flow: a session on its target, its checkpoint and its parked work. */
+export class Generation implements AsyncDisposable {
+  readonly number: number;
+  readonly parts: FlowParts;
+  readonly session: SinkSession;
+  readonly parked: ParkedWork;
+  #checkpoint: Checkpoint | undefined;
+
+  private constructor(
+    parts: FlowParts,
+    number: number,
+    session: SinkSession,
+    parked: ParkedWork,
+    checkpoint: Checkpoint | undefined,
+  ) {
+    this.parts = parts;
+    this.number = number;
+    this.session = session;
+    this.parked = parked;
+    this.#checkpoint = checkpoint;
+  }
+
+  static async open(parts: FlowParts, number: number, lease: HeldLease): Promise<Generation> {
+    const { name, definition, ledger, clock, sink } = parts;
+    // Parked work is known before anything is applied: see ParkedWork.
+    const parked = await ParkedWork.load({
+      ledger,
+      clock,
+      flow: name,
+      generation: number,
+      parkedMax: definition.parkedMax,
+      guard: lease.guard,
+    });
+    const session = await sink.open({
+      flow: name,
+      generation: number,
+      targets: targetShapes(definition),
+      workerEpoch: lease.epoch,
+    });
+    try {
+      return new Generation(parts, number, session, parked, await session.checkpoint());
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
+  }
+
+  /** As the target holds it. */
+  get checkpoint(): Checkpoint | undefined {
+    return this.#checkpoint;
+  }
+
+  /**
+   * Applies batches of the log until the signal aborts, a record of a newer epoch comes (the rows before
+   * it must be compared with the source first), `asked` aborts because somebody wants the flow to pause, or
+   * `until` answers true after a batch.
+   */
+  async stream(
+    signal: AbortSignal,
+    pause: { readonly asked?: AbortSignal; readonly until?: () => boolean },
+  ): Promise<StreamEnd> {
+    const ending = new AbortController();
+    const waiting = AbortSignal.any([
+      signal,
+      ending.signal,
+      ...(pause.asked === undefined ? [] : [pause.asked]),
+    ]);
+    let reading = this.#read(this.#checkpoint?.log ?? 0, waiting);
+    try {
+      for (;;) {
+        const batch = await reading;
+        if (signal.aborted) return 'aborted';
+        // The next batch is read while this one is applied; both are bounded.
+        reading = this.#read(batch.next, waiting);
+        reading.catch(() => undefined);
+        if (batch.records.length > 0 && (await this.#apply(batch, signal)) < batch.records.length)
+          return 'new-epoch';
+        if (pause.asked?.aborted === true || pause.until?.() === true) return 'asked';
+      }
+    } finally {
+      ending.abort();
+    }
+  }
+
+  /** Applies writes under a checkpoint; what the target refuses for good is parked first. */
+  async applyWrites(
+    batch: {
+      readonly writes: readonly Write[];
+      readonly origins: readonly LogRecord[];
+      readonly state: readonly StateWrite[];
+      readonly checkpoint: Checkpoint;
+    },
+    signal: AbortSignal,
+  ): Promise<SinkReport> {
+    let { writes, origins } = batch;
+    for (let attempt = 1; ; attempt += 1) {
+      point('sink.before-apply');
+      const report = await this.session.apply({
+        writes,
+        state: batch.state,
+        checkpoint: batch.checkpoint,
+      });
+      if (report.failed.length === 0) {
+        point('flow.after-apply-before-progress');
+        this.#checkpoint = batch.checkpoint;
+        return report;
+      }
+      const final = report.failed.filter(
+        ({ error }) => !error.retryable || attempt >= this.parts.definition.attemptsMax,
+      );
+      if (final.length === 0) {
+        await this.parts.clock.sleep(
+          backoffMs(
+            attempt,
+            { firstMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS, factor: 2 },
+            this.parts.random,
+          ),
+          signal,
+        );
+        continue;
+      }
+      await this.#park(final, writes, origins);
+      const failed = new Set(final.map(({ index }) => index));
+      origins = origins.filter((_, index) => !failed.has(index));
+      writes = writes.filter((_, index) => !failed.has(index));
+    }
+  }
+
+  /** Stores a checkpoint without writes. */
+  async moveCheckpoint(checkpoint: Checkpoint): Promise<void> {
+    await this.session.apply({ writes: [], state: [], checkpoint });
+    this.#checkpoint = checkpoint;
+  }
+
+  /** Empties the target and forgets the checkpoint. */
+  async reset(): Promise<void> {
+    await this.session.reset();
+    this.#checkpoint = undefined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.session.close();
+  }
+
+  #read(from: number, signal: AbortSignal): Promise<LogBatch> {
+    const { log, definition, sink } = this.parts;
+    const recordsMax =
+      definition.batchRows ?? sink.supports.batchRowsPreferred ?? BATCH_ROWS_DEFAULT;
+    return log.read({ from, recordsMax, bytesMax: BATCH_BYTES_MAX, signal });
+  }
+
+  /** Applies one batch; returns how many of its records were taken. */
+  async #apply(batch: LogBatch, signal: AbortSignal): Promise<number> {
+    const before = this.#checkpoint;
+    const prepared = await this.#prepare(batch, before?.last);
+    const checkpoint: Checkpoint = {
+      log: batch.first + prepared.taken,
+      last: prepared.last,
+      through: throughOf(prepared.through, before),
+      backfill: before?.backfill,
+    };
+    await this.parked.park(prepared.parked);
+    if (prepared.parked.length > 0) point('flow.after-park-before-apply');
+    const report = await this.applyWrites({ ...prepared, checkpoint }, signal);
+    const { observer } = this.parts;
+    observer.applied({
+      applied: report.applied,
+      older: report.older,
+      changes: prepared.changes,
+      committedAtMs: prepared.committedAtMs,
+    });
+    observer.parked(this.parked.size);
+    observer.progress(checkpoint, this.parked.units());
+    return prepared.taken;
+  }
+
+  async #prepare(batch: LogBatch, after: Identity | undefined): Promise<Prepared> {
+    const { definition, lane, clock } = this.parts;
+    return prepareBatch(batch.records, {
+      definition,
+      lane,
+      clock,
+      after,
+      isParked: this.parked.size === 0 ? undefined : (unit) => this.parked.has(unit),
+      state: definition.projection.kind === 'fold' ? new BatchState(this.session) : undefined,
+    });
+  }
+
+  async #park(
+    failed: SinkReport['failed'],
+    writes: readonly Write[],
+    origins: readonly LogRecord[],
+  ): Promise<void> {
+    const { clock, observer } = this.parts;
+    const changes = failed.flatMap(({ index, error }) => {
+      const [write, record] = [writes[index], origins[index]];
+      return write === undefined || record === undefined
+        ? []
+        : [parkedChange(targetUnit(write), record, clock, error, write)];
+    });
+    await this.parked.park(changes);
+    point('flow.after-park-before-apply');
+    observer.parked(this.parked.size);
+  }
+}
+
+/**
+ * What a barrier may believe: the last transaction in full, but nothing before the stream has passed the
+ * newest snapshot session of the backfill. Otherwise a row read late in the backfill could show a
+ * transaction of which another row, read early, is not there yet.
+ */
+function throughOf(
+  through: Position | undefined,
+  before: Checkpoint | undefined,
+): Position | undefined {
+  if (through === undefined) return before?.through;
+  const backfill = before?.backfill;
+  const passed =
+    backfill === undefined || through.epoch > backfill.epoch || through.offset >= backfill.atMax;
+  return passed ? through : before?.through;
+}
+
+/** Whether an error means that a newer worker has taken over. */
+export function isFencedOut(error: unknown): boolean {
+  return isTallyError(error, 'FENCED_OUT', 'LEASE_HELD');
+}

@@ -1,0 +1,203 @@
+import { encodeKey, encodeValue } from '../core/codec.ts';
+import { errorText, isTallyError, TallyError } from '../core/errors.ts';
+import { compareIdentities, type Identity } from '../core/position.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Ledger, LedgerOperation } from '../ports/ledger.ts';
+import type { LogRecord } from '../ports/log.ts';
+import type { Put } from './definition.ts';
+import { writeName } from './project.ts';
+
+/** The unit that is held back: a target row, or a source row if its projection threw. */
+export type ParkUnit =
+  | { readonly by: 'target'; readonly target: string; readonly key: string }
+  | { readonly by: 'source'; readonly table: string; readonly key: string };
+
+/** One change that is kept for a person, or queued behind one that is. */
+export interface ParkedChange extends Identity {
+  readonly unit: ParkUnit;
+  /** The change, as the log had it. */
+  readonly payload: string;
+  /** What was to be written, as canonical text, for a unit held by target. */
+  readonly put?: string;
+  /** Why; undefined for a change that only queues behind an earlier one. */
+  readonly error?: { readonly code: string; readonly message: string };
+  readonly parkedAtMs: number;
+}
+
+/** The name of a unit, as screens and commands use it. */
+export function unitName(unit: ParkUnit): string {
+  return unit.by === 'target'
+    ? `target ${writeName(unit.target, unit.key)}`
+    : `source ${writeName(unit.table, unit.key)}`;
+}
+
+/** The unit of a target row. */
+export function targetUnit(put: { readonly target: string; readonly key: Put['key'] }): ParkUnit {
+  return { by: 'target', target: put.target, key: encodeKey(put.key) };
+}
+
+export interface ParkedWorkOptions {
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly flow: string;
+  readonly generation: number;
+  readonly parkedMax: number;
+  readonly guard: LedgerOperation;
+}
+
+/**
+ * The parked changes of one flow: durable in the ledger before the flow's checkpoint passes them, and
+ * loaded before anything is applied after a restart. Otherwise: 1. key K is parked  2. crash
+ * 3. restart  4. a later change of K is applied  5. the parked one, older, is refused: lost.
+ */
+export class ParkedWork {
+  readonly #options: ParkedWorkOptions;
+  /** By unit, the ledger keys of its changes. */
+  readonly #keys = new Map<string, Set<string>>();
+  #size = 0;
+
+  private constructor(options: ParkedWorkOptions) {
+    this.#options = options;
+  }
+
+  static async load(options: ParkedWorkOptions): Promise<ParkedWork> {
+    const parked = new ParkedWork(options);
+    for (const change of await parked.list()) parked.#add(change);
+    return parked;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  has(unit: string): boolean {
+    return this.#keys.has(unit);
+  }
+
+  /** The units that hold something, by name. */
+  units(): readonly string[] {
+    return [...this.#keys.keys()];
+  }
+
+  /** Every parked change, or those of one unit, in the order they happened. */
+  async list(unit?: string): Promise<readonly ParkedChange[]> {
+    const { ledger, flow, generation } = this.#options;
+    return listParked(ledger, flow, generation, unit);
+  }
+
+  /**
+   * Makes these durable; one that is parked already (the flow died before its checkpoint passed it)
+   * stays as it is. Throws PARKED_FULL, keeping none, if the flow would pass its bound.
+   */
+  async park(changes: readonly ParkedChange[]): Promise<void> {
+    const { flow, parkedMax, ledger, guard, generation } = this.#options;
+    const fresh = new Map(changes.map((change) => [parkKey(change), change]));
+    for (const [key, change] of fresh)
+      if (this.#keys.get(unitName(change.unit))?.has(key) === true) fresh.delete(key);
+    if (fresh.size === 0) return;
+    if (this.#size + fresh.size > parkedMax)
+      throw new TallyError('PARKED_FULL', {
+        what: `${this.#size + fresh.size} changes would be parked, more than parkedMax ${parkedMax}; the flow has stopped, nothing is dropped`,
+        where: `flow ${flow}`,
+        mend: `see tally parked ${flow}, correct the projection or the target, then retry or drop them`,
+        details: { flow, parkedMax },
+      });
+    const space = spaceOf(flow, generation);
+    await ledger.commit([
+      guard,
+      ...Array.from(fresh, ([key, change]): LedgerOperation => ({
+        kind: 'put',
+        space,
+        key,
+        value: JSON.stringify(change),
+      })),
+    ]);
+    for (const change of fresh.values()) this.#add(change);
+  }
+
+  /** Forgets these: they have been applied, or a person dropped them. */
+  async forget(changes: readonly ParkedChange[]): Promise<void> {
+    if (changes.length === 0) return;
+    const { flow, ledger, guard, generation } = this.#options;
+    const space = spaceOf(flow, generation);
+    await ledger.commit([
+      guard,
+      ...changes.map((change): LedgerOperation => ({
+        kind: 'delete',
+        space,
+        key: parkKey(change),
+      })),
+    ]);
+    for (const change of changes) this.#drop(change);
+  }
+
+  #add(change: ParkedChange): void {
+    const unit = unitName(change.unit);
+    const keys = this.#keys.get(unit) ?? new Set();
+    this.#keys.set(unit, keys.add(parkKey(change)));
+    this.#size += 1;
+  }
+
+  #drop(change: ParkedChange): void {
+    const unit = unitName(change.unit);
+    const keys = this.#keys.get(unit);
+    if (keys?.delete(parkKey(change)) !== true) return;
+    this.#size -= 1;
+    if (keys.size === 0) this.#keys.delete(unit);
+  }
+}
+
+/** What a flow has parked, read from the ledger alone (for the command line and barriers elsewhere). */
+export async function listParked(
+  ledger: Ledger,
+  flow: string,
+  generation: number,
+  unit?: string,
+): Promise<readonly ParkedChange[]> {
+  const records = await ledger.list(
+    spaceOf(flow, generation),
+    unit === undefined ? {} : { prefix: `${unit}\n` },
+  );
+  const changes = records.map((record) => JSON.parse(record.value) as ParkedChange);
+  return changes.toSorted((left, right) => compareIdentities(left, right));
+}
+
+/** The record to park for a change and the reason; `reason` is undefined if it queues behind another. */
+export function parkedChange(
+  unit: ParkUnit,
+  record: LogRecord,
+  clock: Clock,
+  reason: unknown,
+  put?: Put,
+): ParkedChange {
+  const error =
+    reason === undefined
+      ? {}
+      : {
+          error: {
+            code: isTallyError(reason) ? reason.code : 'INTERNAL',
+            message: errorText(reason),
+          },
+        };
+  const { epoch, offset, ordinal, payload } = record;
+  return {
+    unit,
+    epoch,
+    offset,
+    ordinal,
+    payload,
+    ...(put === undefined
+      ? {}
+      : { put: encodeValue({ target: put.target, key: put.key, row: put.row }) }),
+    ...error,
+    parkedAtMs: clock.nowMs(),
+  };
+}
+
+function parkKey(change: ParkedChange): string {
+  return `${unitName(change.unit)}\n${[change.epoch, change.offset, change.ordinal].map((part) => String(part).padStart(16, '0')).join('.')}`;
+}
+
+function spaceOf(flow: string, generation: number): string {
+  return `parked/${flow}@${generation}`;
+}

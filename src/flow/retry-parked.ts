@@ -1,0 +1,90 @@
+import type { Change } from '../core/change.ts';
+import { decodeValue } from '../core/codec.ts';
+import type { LogRecord } from '../ports/log.ts';
+import type { Checkpoint } from '../ports/sink.ts';
+import { foldChange } from './batch.ts';
+import type { Put } from './definition.ts';
+import { BatchState } from './fold-state.ts';
+import type { Generation } from './generation.ts';
+import { targetUnit, unitName, type ParkedChange } from './parked.ts';
+import { projectRow, stamped } from './project.ts';
+import { changeOf } from './record.ts';
+
+/**
+ * Applies parked changes again, each unit in the order they happened, with the projection as it is now;
+ * returns those that are in. A unit stops at its first change that still cannot be applied: what queues
+ * behind it stays behind it. Applying one twice is harmless: a row is refused as older, and a fold
+ * remembers the change in the same atomic unit.
+ */
+export async function retryParked(
+  generation: Generation,
+  changes: readonly ParkedChange[],
+  signal: AbortSignal,
+): Promise<readonly ParkedChange[]> {
+  const { checkpoint } = generation;
+  if (checkpoint === undefined) return [];
+  const done: ParkedChange[] = [];
+  const stuck = new Set<string>();
+  for (const change of changes) {
+    signal.throwIfAborted();
+    const unit = unitName(change.unit);
+    if (stuck.has(unit)) continue;
+    if (await applied(generation, change, checkpoint)) done.push(change);
+    else stuck.add(unit);
+  }
+  return done;
+}
+
+async function applied(
+  generation: Generation,
+  parked: ParkedChange,
+  checkpoint: Checkpoint,
+): Promise<boolean> {
+  const { definition, lane } = generation.parts;
+  const record: LogRecord = {
+    kind: 'change',
+    epoch: parked.epoch,
+    offset: parked.offset,
+    ordinal: parked.ordinal,
+    payload: parked.payload,
+  };
+  const state =
+    definition.projection.kind === 'fold' ? new BatchState(generation.session) : undefined;
+  let puts: readonly Put[];
+  try {
+    puts = await putsOf(generation, parked, changeOf(record, lane), state);
+    state?.keep();
+  } catch {
+    // Still poisoned: it stays parked with the error it was parked with.
+    state?.check();
+    return false;
+  }
+  const report = await generation.session.apply({
+    writes: puts.map((item) => stamped(item, parked, 'stream')),
+    state: state?.writes() ?? [],
+    checkpoint,
+  });
+  return report.failed.length === 0;
+}
+
+async function putsOf(
+  generation: Generation,
+  parked: ParkedChange,
+  change: Change,
+  state: BatchState | undefined,
+): Promise<readonly Put[]> {
+  const { definition } = generation.parts;
+  if (definition.projection.kind === 'rows') {
+    const puts = projectRow(definition.projection.project, change, definition.into);
+    return parked.unit.by === 'source'
+      ? puts
+      : puts.filter((item) => unitName(targetUnit(item)) === unitName(parked.unit));
+  }
+  // A fold's row that the target refused: the fold itself has been done, only its row is missing.
+  if (parked.put !== undefined) return [decodeValue(parked.put) as unknown as Put];
+  const identity = `${parked.epoch}.${parked.offset}.${parked.ordinal}`;
+  if (state === undefined || (await state.wasFolded(identity))) return [];
+  const puts = await foldChange(definition, change, state);
+  state.markFolded(identity);
+  return puts;
+}

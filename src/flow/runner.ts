@@ -1,0 +1,274 @@
+import { TallyError } from '../core/errors.ts';
+import { point } from '../observe/point.ts';
+import { takeLease, type HeldLease } from '../runtime/lease.ts';
+import { backfill, needsBackfill } from './backfill.ts';
+import { presentEpoch } from './epochs.ts';
+import { Generation, targetShapes, type FlowParts } from './generation.ts';
+import { retryParked } from './retry-parked.ts';
+
+export interface FlowRunnerOptions extends FlowParts {
+  readonly owner: string;
+  readonly isDead: (owner: string) => boolean;
+}
+
+/** What a person asks of a running flow. */
+export type FlowRequest =
+  | { readonly kind: 'rebuild' }
+  | { readonly kind: 'retry-parked'; readonly unit: string | undefined }
+  | { readonly kind: 'drop-parked'; readonly unit: string };
+
+interface Asked {
+  readonly request: FlowRequest;
+  readonly resolve: (answer: number) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * One flow, running under its lease: it brings the source's rows to the target, then applies the log,
+ * and does what a person asks between two batches.
+ */
+export class FlowRunner {
+  readonly #options: FlowRunnerOptions;
+  readonly #asked: Asked[] = [];
+  #wake = new AbortController();
+  #pauseForSwitch: { readonly paused: () => void; readonly resume: Promise<void> } | undefined;
+  #rebuild: Promise<void> | undefined;
+
+  constructor(options: FlowRunnerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Runs until the signal aborts. Throws LEASE_HELD if another worker has the flow, FENCED_OUT if one took
+   * it over, and whatever a store throws; the supervisor decides what then.
+   */
+  async run(outer: AbortSignal): Promise<void> {
+    const { ledger, clock, name, owner, isDead, observer } = this.#options;
+    observer.state('starting');
+    const lease = await takeLease({
+      ledger,
+      clock,
+      lease: `flow/${name}`,
+      owner,
+      isDead,
+      signal: outer,
+    });
+    try {
+      await this.#resumeRebuild();
+      await this.#generations(lease);
+      if (!outer.aborted) lease.signal.throwIfAborted();
+    } finally {
+      await this.#rebuild?.catch(() => undefined);
+      await lease.release();
+    }
+  }
+
+  /**
+   * Asks the flow for something, to be done between two batches; resolves with the number of parked
+   * changes that were applied or dropped, or the generation that a rebuild made current.
+   */
+  async ask(request: FlowRequest): Promise<number> {
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    this.#asked.push({ request, resolve, reject });
+    this.#wake.abort();
+    return promise;
+  }
+
+  /** Runs the current generation; after a switch, the next one. */
+  async #generations(lease: HeldLease): Promise<void> {
+    const { sink, name } = this.#options;
+    while (!lease.signal.aborted) {
+      const number = (await sink.generation(name)) ?? 1;
+      await using generation = await Generation.open(this.#options, number, lease);
+      this.#publish(generation);
+      if (await this.#runGeneration(generation, lease)) return;
+    }
+  }
+
+  /** Runs one generation; answers whether the flow is to end, rather than to open the generation it switched to. */
+  async #runGeneration(generation: Generation, lease: HeldLease): Promise<boolean> {
+    const { observer } = this.#options;
+    for (;;) {
+      if (!(await this.#catchUp(generation, lease.signal))) return true;
+      observer.state('streaming');
+      const end = await generation.stream(lease.signal, { asked: this.#wake.signal });
+      if (end === 'aborted') return true;
+      if (end === 'asked' && (await this.#answer(generation, lease))) return false;
+    }
+  }
+
+  /** Backfills if the generation needs it; false if the signal aborted first. */
+  async #catchUp(generation: Generation, signal: AbortSignal): Promise<boolean> {
+    const { ledger, lane, log } = this.#options;
+    // The first record of a lane says that it is captured: rows read before could miss changes made after.
+    const first = (await log.extent()).first;
+    const batch = await log.read({ from: first, recordsMax: 1, bytesMax: 1, signal });
+    if (batch.records.length === 0 && (await log.extent()).next === 0) return false;
+    const epoch = (await presentEpoch(ledger, lane))?.epoch ?? 1;
+    if (needsBackfill(generation.checkpoint, epoch)) {
+      await backfill(generation, epoch, signal);
+      this.#publish(generation);
+    }
+    return !signal.aborted;
+  }
+
+  #publish(generation: Generation): void {
+    const { observer } = this.#options;
+    observer.parked(generation.parked.size);
+    if (generation.checkpoint !== undefined)
+      observer.progress(generation.checkpoint, generation.parked.units());
+  }
+
+  /** Does what was asked; answers whether readers now see another generation. */
+  async #answer(generation: Generation, lease: HeldLease): Promise<boolean> {
+    this.#wake = new AbortController();
+    for (const { request, resolve, reject } of this.#asked.splice(0)) {
+      try {
+        if (request.kind === 'rebuild') this.#startRebuild(generation, lease, resolve, reject);
+        else resolve(await this.#handleParked(generation, request, lease.signal));
+      } catch (error) {
+        reject(error);
+      }
+    }
+    if (this.#pauseForSwitch === undefined) return false;
+    const { paused, resume } = this.#pauseForSwitch;
+    this.#pauseForSwitch = undefined;
+    paused();
+    await resume;
+    return true;
+  }
+
+  async #handleParked(
+    generation: Generation,
+    request: Exclude<FlowRequest, { kind: 'rebuild' }>,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const changes = await generation.parked.list(request.unit);
+    const done =
+      request.kind === 'retry-parked' ? await retryParked(generation, changes, signal) : changes;
+    await generation.parked.forget(done);
+    this.#publish(generation);
+    return done.length;
+  }
+
+  /** A rebuild that was under way when the flow last stopped goes on. */
+  async #resumeRebuild(): Promise<void> {
+    const { ledger, name, sink } = this.#options;
+    const record = await ledger.get('rebuilds', name);
+    if (record === undefined) return;
+    const to = (JSON.parse(record.value) as { to: number }).to;
+    if (((await sink.generation(name)) ?? 1) >= to) {
+      await ledger.commit([{ kind: 'delete', space: 'rebuilds', key: name }]);
+      return;
+    }
+    void this.ask({ kind: 'rebuild' }).catch(() => undefined);
+  }
+
+  #startRebuild(
+    current: Generation,
+    lease: HeldLease,
+    resolve: (to: number) => void,
+    reject: (error: unknown) => void,
+  ): void {
+    if (this.#rebuild !== undefined) {
+      reject(
+        new TallyError('CONDITION_FAILED', {
+          what: 'a rebuild of this flow is under way',
+          where: `flow ${this.#options.name}`,
+          mend: 'wait for it: tally status shows how far it is',
+        }),
+      );
+      return;
+    }
+    this.#rebuild = this.#build(current, lease)
+      .then(resolve, reject)
+      .finally(() => {
+        this.#rebuild = undefined;
+      });
+  }
+
+  /**
+   * Builds the next generation beside the running one and switches readers to it.
+   *
+   * The running one is paused before the switch and the new one has passed all that it applied: readers
+   * never see a target move back.
+   */
+  async #build(current: Generation, lease: HeldLease): Promise<number> {
+    const { sink, name, definition, ledger } = this.#options;
+    if (!sink.supports.switchOver)
+      throw new TallyError('CAPABILITY_MISSING', {
+        what: 'the target cannot build beside and switch',
+        where: `flow ${name}`,
+        mend: `run tally resnapshot ${definition.from}, which compares every row in place`,
+      });
+    const to = current.number + 1;
+    await ledger.commit([
+      lease.guard,
+      { kind: 'put', space: 'rebuilds', key: name, value: JSON.stringify({ to }) },
+    ]);
+    const parts = { ...this.#options, observer: quiet };
+    let release = (): void => undefined;
+    try {
+      const next = await Generation.open(parts, to, lease);
+      try {
+        await this.#catchUp(next, lease.signal);
+        await streamUntil(next, () => current.checkpoint?.log ?? 0, lease.signal);
+        release = await this.#pause(lease.signal);
+        await streamUntil(next, () => current.checkpoint?.log ?? 0, lease.signal);
+      } finally {
+        await next[Symbol.asyncDispose]();
+      }
+      lease.signal.throwIfAborted();
+      await current[Symbol.asyncDispose]();
+      point('rebuild.after-build-before-switch');
+      await sink.switchTo(name, to, targetShapes(definition), lease.epoch);
+      point('rebuild.after-switch-before-forget');
+      await ledger.commit([{ kind: 'delete', space: 'rebuilds', key: name }]);
+      return to;
+    } finally {
+      release();
+    }
+  }
+
+  /** Waits until the running generation has stopped between two batches; the answer lets the flow go on. */
+  async #pause(signal: AbortSignal): Promise<() => void> {
+    const paused = Promise.withResolvers<void>();
+    const resume = Promise.withResolvers<void>();
+    this.#pauseForSwitch = { paused: paused.resolve, resume: resume.promise };
+    this.#wake.abort();
+    await Promise.race([paused.promise, aborted(signal)]);
+    return resume.resolve;
+  }
+}
+
+/** A generation that is being built is not what readers see: it reports to nobody. */
+const quiet: FlowParts['observer'] = {
+  state: () => undefined,
+  applied: () => undefined,
+  progress: () => undefined,
+  parked: () => undefined,
+};
+
+/** Streams until the generation has applied the log up to what `reach` says at that moment. */
+async function streamUntil(
+  generation: Generation,
+  reach: () => number,
+  signal: AbortSignal,
+): Promise<void> {
+  const reached = (): boolean => (generation.checkpoint?.log ?? 0) >= reach();
+  if (reached() || signal.aborted) return;
+  if ((await generation.stream(signal, { until: reached })) === 'new-epoch')
+    throw new TallyError('HISTORY_LOST', {
+      what: 'the lane began a new epoch during the rebuild',
+      mend: 'start the rebuild again',
+    });
+}
+
+/** Rejects with the reason when the signal aborts. */
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const end = (): void => reject(signal.reason as Error);
+    if (signal.aborted) end();
+    else signal.addEventListener('abort', end, { once: true });
+  });
+}
