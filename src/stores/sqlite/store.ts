@@ -1,0 +1,100 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { checkNumber, checkOptions, checkString } from '../../core/options.ts';
+import { TallyError } from '../../core/errors.ts';
+import type { Store, StoreContext, StoreDefinition } from '../../ports/store.ts';
+import type { Vitals } from '../../ports/vitals.ts';
+import { BUSY_TIMEOUT_MS, openConnection, type Connection, type Synchronous } from './connection.ts';
+import { openSource, POLL_MS, type SqliteSource } from './source/source.ts';
+import { readVitals } from './vitals.ts';
+
+/** Where the database is and how durable its commits are. */
+export interface SqliteOptions {
+  /** The path of the database file; it is created if it does not exist. */
+  readonly file: string;
+  /** `FULL` (default): a commit survives the loss of power. `NORMAL`: of the process only. */
+  readonly synchronous?: Synchronous;
+  /** How long a statement waits for another writer, blocking; then it throws STORE_BUSY. Default 5 s. */
+  readonly busyTimeoutMs?: number;
+  /** How often a waiting stream looks for writes of other programs. Default 50 ms. */
+  readonly pollMs?: number;
+}
+
+/** An open SQLite database: the driver's own object, and the ports that coordinate it. */
+export interface SqliteStore extends Store<DatabaseSync> {
+  readonly system: 'sqlite';
+  readonly source: SqliteSource;
+}
+
+/**
+ * Declares a store in an SQLite file (node:sqlite, nothing to install), in WAL mode with foreign
+ * keys on. `client` is the DatabaseSync for the application's own queries; transactions whose
+ * evidence is wanted go through `source.write`. Throws CONFIG_INVALID, CONFIG_UNKNOWN_OPTION; `open`
+ * throws STORE_UNREACHABLE, STORE_BUSY or STORE_CORRUPT. A database in memory is refused: it cannot be
+ * read by a second connection, which capture and snapshots need.
+ */
+export function sqlite(options: SqliteOptions): StoreDefinition<SqliteStore> {
+  checkOptions(options, ['file', 'synchronous', 'busyTimeoutMs', 'pollMs'], 'sqlite');
+  checkString(options.file, 'sqlite.file');
+  if (options.file === ':memory:' || options.file.startsWith('file:')) {
+    throw new TallyError('CONFIG_INVALID', {
+      what: `'${options.file}' is not the path of a file`,
+      where: 'sqlite.file',
+      mend: 'give a plain path, in a temporary directory if it need not last',
+    });
+  }
+  const { synchronous = 'FULL', busyTimeoutMs = BUSY_TIMEOUT_MS, pollMs = POLL_MS } = options;
+  if (synchronous !== 'FULL' && synchronous !== 'NORMAL') {
+    throw new TallyError('CONFIG_INVALID', {
+      what: `'${String(synchronous)}' is not a way to synchronise`,
+      where: 'sqlite.synchronous',
+      mend: "write 'FULL' or 'NORMAL'",
+    });
+  }
+  checkNumber(busyTimeoutMs, 'sqlite.busyTimeoutMs', { min: 0, max: 600_000, integer: true });
+  checkNumber(pollMs, 'sqlite.pollMs', { min: 1, max: 60_000 });
+  return {
+    system: 'sqlite',
+    open: async (context) => {
+      const connection = openConnection({ file: options.file, synchronous, busyTimeoutMs });
+      try {
+        return new OpenStore(context, connection, pollMs);
+      } catch (error) {
+        connection.close();
+        throw error;
+      }
+    },
+  };
+}
+
+class OpenStore implements SqliteStore {
+  readonly name: string;
+  readonly system = 'sqlite';
+  readonly client: DatabaseSync;
+  readonly source: SqliteSource;
+  // The sink, key-value and scan ports are attached here:
+  //   readonly sink: Sink;           this.sink = openSink({ connection, context });
+  //   readonly keyValue: KeyValue;   this.keyValue = openKeyValue({ connection, context });
+  //   readonly scan: Scan;           this.scan = openScan({ connection });
+  readonly #connection: Connection;
+
+  constructor(context: StoreContext, connection: Connection, pollMs: number) {
+    this.name = context.name;
+    this.client = connection.database;
+    this.#connection = connection;
+    this.source = openSource({ connection, clock: context.clock, random: context.random, pollMs });
+  }
+
+  async vitals(): Promise<Vitals> {
+    return readVitals(this.#connection);
+  }
+
+  async close(): Promise<void> {
+    this.source.close();
+    // A transaction with awaits in it ends before the connection does.
+    await this.#connection.exclusive(() => this.#connection.close());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

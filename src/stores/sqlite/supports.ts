@@ -1,0 +1,11 @@
+import type { SourceSupports } from '../../ports/source.ts';
+
+/** What SQLite can do as a source of facts. */
+export const sourceSupports = {
+  beforeImages: true,
+  // Triggers stand in the file: whatever program writes, they run in its transaction.
+  foreignWrites: true,
+  // `write()` marks its end; transactions of other programs between two marks arrive as one.
+  transactionBoundaries: 'marked',
+  exactSnapshot: true,
+} as const satisfies SourceSupports;
