@@ -113,9 +113,10 @@ function untagged(value: Value, depth: number): Value {
     return value.map((item: Value) => untagged(item, depth + 1));
   }
   if (!isRow(value)) return value;
-  if (depth === DEPTH_MAX) throw tooDeep();
   const names = Object.keys(value);
   const tag = names.find((name) => name.startsWith('$'));
+  // A tagged scalar is no level of its own.
+  if (depth === DEPTH_MAX && (tag === undefined || tag === '$o')) throw tooDeep();
   if (tag === undefined) return mapRow(value, (item) => untagged(item, depth + 1));
   const content = value[tag] as Value;
   if (names.length > 1) throw undecodable(`there is more beside ${tag}`, tag);
