@@ -9,6 +9,13 @@ export type ValueKind =
 
 export interface SinkSupports {
   /**
+   * Kinds of value that readers of the target see altered (a boolean as 0 or 1), or that it refuses
+   * with VALUE_UNSUPPORTED. Not given: none.
+   */
+  readonly alteredKinds?: readonly ValueKind[];
+  /** False: the key 1 and the key '1' are one row. Not given: keys of different types never meet. */
+  readonly typedKeys?: boolean;
+  /**
    * `transactional`: the batch and the checkpoint commit together. `fenced`: each write is
    * refused by version, and the checkpoint is stored after the data.
    */

@@ -1,0 +1,9 @@
+export type { SuiteRunner } from './harness.ts';
+export {
+  sinkConformance,
+  sinkTargets,
+  type ColumnKind,
+  type SinkConformanceOptions,
+  type SinkSubject,
+  type SuiteTable,
+} from './sink.ts';
