@@ -1,20 +1,51 @@
+import type { StoreContext } from './store.ts';
+
 /**
  * The ledger keeps the coordinator's own state as small records in spaces. A step is a list of
  * operations that happen together or not at all; concurrent steps share commits.
  */
 export type LedgerOperation =
   /** Writes a record. `ifVersion`: only over this version (0: only if absent). */
-  | { readonly kind: 'put'; readonly space: string; readonly key: string; readonly value: string; readonly ifVersion?: number }
-  | { readonly kind: 'delete'; readonly space: string; readonly key: string; readonly ifVersion?: number }
-  /** Fails the step with FENCED_OUT unless this lease is held under this epoch. */
+  | {
+      readonly kind: 'put';
+      readonly space: string;
+      readonly key: string;
+      readonly value: string;
+      readonly ifVersion?: number;
+    }
+  | {
+      readonly kind: 'delete';
+      readonly space: string;
+      readonly key: string;
+      readonly ifVersion?: number;
+    }
+  /**
+   * Fails the step with FENCED_OUT unless this lease is held under this epoch. An expired lease
+   * that nobody else took is still held: expiry allows a change of hands, the epoch fences.
+   */
   | { readonly kind: 'guard'; readonly lease: string; readonly epoch: number }
   /**
    * Takes a lease that is free, expired, its own already, or held by `breakOwner` (whom the caller
-   * knows to be dead). Every change of hands raises the epoch. Fails with LEASE_HELD.
+   * knows to be dead). Every change of hands raises the epoch; so does taking one's own lease after
+   * it expired or was released. Fails with LEASE_HELD.
    */
-  | { readonly kind: 'acquire'; readonly lease: string; readonly owner: string; readonly ttlMs: number; readonly nowMs: number; readonly breakOwner?: string }
+  | {
+      readonly kind: 'acquire';
+      readonly lease: string;
+      readonly owner: string;
+      readonly ttlMs: number;
+      readonly nowMs: number;
+      readonly breakOwner?: string;
+    }
   /** Extends a lease; fails with FENCED_OUT if it was lost. */
-  | { readonly kind: 'renew'; readonly lease: string; readonly epoch: number; readonly ttlMs: number; readonly nowMs: number }
+  | {
+      readonly kind: 'renew';
+      readonly lease: string;
+      readonly epoch: number;
+      readonly ttlMs: number;
+      readonly nowMs: number;
+    }
+  /** Gives a lease up; fails with FENCED_OUT if it was lost. Its epoch goes on from here. */
   | { readonly kind: 'release'; readonly lease: string; readonly epoch: number };
 
 /** In the order of the operations: the record's new version, the lease's epoch, or 0. */
@@ -48,8 +79,20 @@ export interface Ledger extends AsyncDisposable {
    */
   commit(operations: readonly LedgerOperation[]): Promise<LedgerResult>;
   get(space: string, key: string): Promise<LedgerRecord | undefined>;
-  /** In key order. */
-  list(space: string, options?: { readonly prefix?: string; readonly after?: string; readonly limit?: number }): Promise<readonly LedgerRecord[]>;
+  /** In the byte order of the keys' UTF-8; `after` a key, not including it. */
+  list(
+    space: string,
+    options?: { readonly prefix?: string; readonly after?: string; readonly limit?: number },
+  ): Promise<readonly LedgerRecord[]>;
+  /** The leases that are not released, expired ones included, in the byte order of their names. */
   leases(): Promise<readonly LeaseRecord[]>;
   close(): Promise<void>;
+}
+
+/** What a factory such as `sqliteLedger({ file })` returns: how to open a ledger, without opening it. */
+export interface LedgerDefinition {
+  /** The system, e.g. `sqlite`. */
+  readonly system: string;
+  /** Opens the ledger. Throws STORE_UNREACHABLE, STORE_BUSY, STORE_CORRUPT or CONFIG_INVALID. */
+  open(context: StoreContext): Promise<Ledger>;
 }

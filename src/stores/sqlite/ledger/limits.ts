@@ -1,0 +1,102 @@
+import { TallyError } from '../../../core/errors.ts';
+import type { LedgerOperation } from '../../../ports/ledger.ts';
+
+/** Names, keys and owners: long enough for a path with identifiers, short enough to index. */
+export const NAME_BYTES_MAX = 1_024;
+/** A value is the state of one saga or checkpoint, not a document store's content. */
+export const VALUE_BYTES_MAX: number = 8 * 1024 * 1024;
+/** One step is executed while all others wait, so one step may not hold the ledger for long. */
+export const STEP_OPERATIONS_MAX = 10_000;
+export const STEP_BYTES_MAX: number = 64 * 1024 * 1024;
+
+/**
+ * Refuses, before it waits with others, a step that the ledger could not take, and returns about how
+ * many bytes it has. Throws ROW_TOO_LARGE over a limit, VALUE_UNSUPPORTED for text that has no UTF-8
+ * form (stored, it would come back changed) or an operand of another type.
+ */
+export function checkStep(operations: readonly LedgerOperation[], where: string): number {
+  if (operations.length > STEP_OPERATIONS_MAX)
+    throw tooLarge('a step', `${operations.length} operations`, STEP_OPERATIONS_MAX, where);
+  let bytes = 0;
+  for (const operation of operations) bytes += checkOperation(operation, where);
+  if (bytes > STEP_BYTES_MAX) throw tooLarge('a step', `${bytes} bytes`, STEP_BYTES_MAX, where);
+  return bytes;
+}
+
+/** Refuses a name, key or prefix that no record can have. Returns its bytes. */
+export function checkName(name: unknown, what: string, where: string): number {
+  return checkText(name, NAME_BYTES_MAX, what, where);
+}
+
+function checkOperation(operation: LedgerOperation, where: string): number {
+  switch (operation.kind) {
+    case 'put': {
+      const { space, key, value } = operation;
+      checkVersion(operation.ifVersion, where);
+      const names = checkName(space, 'a space', where) + checkName(key, 'a key', where);
+      return names + checkText(value, VALUE_BYTES_MAX, 'the value of a record', where);
+    }
+    case 'delete':
+      checkVersion(operation.ifVersion, where);
+      return (
+        checkName(operation.space, 'a space', where) + checkName(operation.key, 'a key', where)
+      );
+    case 'acquire': {
+      checkNumber(operation.ttlMs, 0, 'ttlMs', where);
+      checkNumber(operation.nowMs, -Infinity, 'nowMs', where);
+      const { lease, owner } = operation;
+      return checkName(lease, 'a lease', where) + checkName(owner, 'an owner', where);
+    }
+    case 'renew':
+      checkNumber(operation.ttlMs, 0, 'ttlMs', where);
+      checkNumber(operation.nowMs, -Infinity, 'nowMs', where);
+      break;
+    case 'guard':
+    case 'release':
+      break;
+    default:
+      throw unsupported(
+        `an operation of kind ${String((operation as { kind: unknown }).kind)}`,
+        where,
+      );
+  }
+  checkNumber(operation.epoch, 0, 'epoch', where);
+  return checkName(operation.lease, 'a lease', where);
+}
+
+function checkText(text: unknown, bytesMax: number, what: string, where: string): number {
+  if (typeof text !== 'string') throw unsupported(`${what} of type ${typeof text}`, where);
+  // No UTF-16 unit takes more than three bytes, so a short text needs no counting.
+  const bytes = text.length * 3 <= bytesMax ? text.length : Buffer.byteLength(text);
+  if (bytes > bytesMax) throw tooLarge(what, `${bytes} bytes`, bytesMax, where);
+  if (!text.isWellFormed()) throw unsupported(`${what} with half a surrogate pair`, where);
+  return bytes;
+}
+
+function checkVersion(version: number | undefined, where: string): void {
+  if (version === undefined) return;
+  if (!Number.isSafeInteger(version) || version < 0)
+    throw unsupported(`ifVersion ${String(version)}`, where);
+}
+
+function checkNumber(value: unknown, min: number, what: string, where: string): void {
+  if (typeof value === 'number' && Number.isFinite(value) && value >= min) return;
+  throw unsupported(`${what} ${String(value)}`, where);
+}
+
+function tooLarge(what: string, size: string, max: number, where: string): TallyError {
+  return new TallyError('ROW_TOO_LARGE', {
+    what: `${what} has ${size}; the limit is ${max}`,
+    where,
+    mend: 'keep large content in an object store and its address in the ledger, or split the step',
+    details: { max },
+  });
+}
+
+function unsupported(what: string, where: string): TallyError {
+  return new TallyError('VALUE_UNSUPPORTED', {
+    what: `${what} cannot be kept in a ledger`,
+    where,
+    mend: 'give well-formed text, whole versions from 0, and finite times in milliseconds',
+  });
+}
