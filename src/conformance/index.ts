@@ -7,3 +7,4 @@ export {
   type SinkSubject,
   type SuiteTable,
 } from './sink.ts';
+export { logConformance, type LogSuite } from './log.ts';

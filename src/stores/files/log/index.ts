@@ -1,0 +1,1 @@
+export { segmentLog, type SegmentLogDefinition, type SegmentLogOptions } from './segment-log.ts';
