@@ -26,12 +26,12 @@ export async function claimEpoch(
   ledger: Ledger,
   lane: string,
   history: string,
-  guard: LedgerOperation,
+  guard?: LedgerOperation,
 ): Promise<number> {
   const record = await ledger.get(SPACE, lane);
   if (record === undefined) {
     await ledger.commit([
-      guard,
+      ...(guard === undefined ? [] : [guard]),
       {
         kind: 'put',
         space: SPACE,

@@ -52,7 +52,11 @@ export interface FlowObserver {
     readonly changes: number;
     readonly committedAtMs: readonly number[];
   }): void;
-  progress(checkpoint: Checkpoint, parkedUnits: readonly string[]): void;
+  progress(
+    checkpoint: Checkpoint,
+    parkedUnits: readonly string[],
+    throughAtMs: number | undefined,
+  ): void;
   parked(size: number): void;
 }
 
@@ -238,7 +242,7 @@ export class Generation implements AsyncDisposable {
       committedAtMs: prepared.committedAtMs,
     });
     observer.parked(this.parked.size);
-    observer.progress(checkpoint, this.parked.units());
+    observer.progress(checkpoint, this.parked.units(), prepared.committedAtMs.at(-1));
     return prepared.taken;
   }
 

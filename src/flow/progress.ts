@@ -5,6 +5,8 @@ import { comparePositions, type Position } from '../core/position.ts';
 export interface FlowProgress {
   readonly lane: string;
   readonly through: Position | undefined;
+  /** When that transaction was committed, by the source's clock; undefined if it is not known. */
+  readonly throughAtMs: number | undefined;
   /** Names of the units that are parked. */
   readonly parkedUnits: readonly string[];
 }

@@ -33,6 +33,8 @@ export class FlowRunner {
   #wake = new AbortController();
   #pauseForSwitch: { readonly paused: () => void; readonly resume: Promise<void> } | undefined;
   #rebuild: Promise<void> | undefined;
+  /** The generations that are open: the running one, and one that is built beside it. */
+  readonly #open = new Set<Generation>();
 
   constructor(options: FlowRunnerOptions) {
     this.#options = options;
@@ -74,14 +76,29 @@ export class FlowRunner {
     return promise;
   }
 
+  /** The log offset that the flow still needs; undefined while that is not known, so all of it. */
+  get needsLog(): number | undefined {
+    const needs = Array.from(this.#open, (generation) => generation.checkpoint?.log);
+    return needs.length === 0
+      ? undefined
+      : needs.reduce((least, need) =>
+          least === undefined || need === undefined ? undefined : Math.min(least, need),
+        );
+  }
+
   /** Runs the current generation; after a switch, the next one. */
   async #generations(lease: HeldLease): Promise<void> {
     const { sink, name } = this.#options;
     while (!lease.signal.aborted) {
       const number = (await sink.generation(name)) ?? 1;
       await using generation = await Generation.open(this.#options, number, lease);
-      this.#publish(generation);
-      if (await this.#runGeneration(generation, lease)) return;
+      this.#open.add(generation);
+      try {
+        this.#publish(generation);
+        if (await this.#runGeneration(generation, lease)) return;
+      } finally {
+        this.#open.delete(generation);
+      }
     }
   }
 
@@ -116,7 +133,7 @@ export class FlowRunner {
     const { observer } = this.#options;
     observer.parked(generation.parked.size);
     if (generation.checkpoint !== undefined)
-      observer.progress(generation.checkpoint, generation.parked.units());
+      observer.progress(generation.checkpoint, generation.parked.units(), undefined);
   }
 
   /** Does what was asked; answers whether readers now see another generation. */
@@ -210,12 +227,14 @@ export class FlowRunner {
     let release = (): void => undefined;
     try {
       const next = await Generation.open(parts, to, lease);
+      this.#open.add(next);
       try {
         await this.#catchUp(next, lease.signal);
         await streamUntil(next, () => current.checkpoint?.log ?? 0, lease.signal);
         release = await this.#pause(lease.signal);
         await streamUntil(next, () => current.checkpoint?.log ?? 0, lease.signal);
       } finally {
+        this.#open.delete(next);
         await next[Symbol.asyncDispose]();
       }
       lease.signal.throwIfAborted();

@@ -1,0 +1,128 @@
+import { TallyError } from '../core/errors.ts';
+import { isLaneName } from '../core/evidence.ts';
+import { checkOptions, suggest } from '../core/options.ts';
+import type { FlowDefinition } from '../flow/definition.ts';
+import type { Ledger } from '../ports/ledger.ts';
+import type { Log } from '../ports/log.ts';
+import type { Source } from '../ports/source.ts';
+import type { Store, StoreContext, StoreDefinition } from '../ports/store.ts';
+
+/** The stores of an application, by name. */
+export type Stores = Readonly<Record<string, StoreDefinition>>;
+
+/** How a ledger is opened, e.g. `sqliteLedger({ file })`. */
+export interface LedgerDefinition {
+  open(context: StoreContext): Promise<Ledger>;
+}
+
+/** How the log of one lane is opened, e.g. `segmentLog({ dir })`. */
+export interface LogDefinition {
+  open(context: StoreContext): Promise<Log>;
+}
+
+/** What an application declares: its stores, and the flows between them. */
+export interface TallyOptions<Declared extends Stores> {
+  /** Names the application in its own records; letters, digits, `_`, `.`, `-`. */
+  readonly name: string;
+  readonly stores: Declared;
+  readonly flows?: Readonly<Record<string, FlowDefinition>>;
+  /** The folder of the embedded ledger and log. Default `.tally/NAME`. */
+  readonly dir?: string;
+  /** Instead of the embedded one. */
+  readonly ledger?: LedgerDefinition;
+  /** Instead of the embedded one; called once for each lane. */
+  readonly log?: (lane: string) => LogDefinition;
+}
+
+/** A declared application: nothing is opened yet. */
+export interface TallyApp<Declared extends Stores = Stores> {
+  readonly name: string;
+  readonly stores: Declared;
+  readonly flows: Readonly<Record<string, FlowDefinition>>;
+  readonly dir: string;
+  readonly ledger: LedgerDefinition | undefined;
+  readonly log: ((lane: string) => LogDefinition) | undefined;
+}
+
+/** The open store behind a declared one. */
+export type Opened<Definition> = Definition extends StoreDefinition<infer Open> ? Open : Store;
+
+/** What a transaction of a store is called with. */
+export type TxOf<Definition> =
+  Opened<Definition> extends { readonly source?: Source<infer Tx> | undefined } ? Tx : never;
+
+/** The native client of a store. */
+export type ClientOf<Definition> = Opened<Definition> extends Store<infer Client> ? Client : never;
+
+const optionNames = ['name', 'stores', 'flows', 'dir', 'ledger', 'log'] as const;
+
+/**
+ * Declares an application. Checks everything that can be known without opening a store: names, references,
+ * two flows that would write the same rows. Throws CONFIG_INVALID or CONFIG_UNKNOWN_OPTION.
+ */
+export function tally<const Declared extends Stores>(
+  options: TallyOptions<Declared>,
+): TallyApp<Declared> {
+  checkOptions(options, optionNames, 'tally');
+  const { name, stores, flows = {}, dir = `.tally/${name}`, ledger, log } = options;
+  checkName(name, 'tally.name');
+  const storeNames = Object.keys(stores);
+  if (storeNames.length === 0)
+    throw invalid('tally.stores', 'names no store', 'declare at least one');
+  for (const store of storeNames) checkName(store, `tally.stores.${store}`);
+  for (const [flow, definition] of Object.entries(flows)) checkFlow(flow, definition, storeNames);
+  checkSeparateTargets(flows);
+  return { name, stores, flows, dir, ledger, log };
+}
+
+function checkName(name: string, path: string): void {
+  if (!isLaneName(name) || name.includes('/') || name.includes(':'))
+    throw invalid(
+      path,
+      `cannot be ${JSON.stringify(name)}`,
+      'use letters, digits, "_", "." and "-", at most 64 of them',
+    );
+}
+
+function checkFlow(flow: string, definition: FlowDefinition, stores: readonly string[]): void {
+  checkName(flow, `tally.flows.${flow}`);
+  for (const end of ['from', 'to'] as const) {
+    const store = definition[end];
+    if (stores.includes(store)) continue;
+    const near = suggest(store, stores);
+    throw invalid(
+      `tally.flows.${flow}.${end}`,
+      `names the store ${JSON.stringify(store)}, which is not declared`,
+      near === undefined
+        ? `declare it, or use one of ${stores.join(', ')}`
+        : `did you mean ${near}?`,
+    );
+  }
+  if (definition.from === definition.to)
+    throw invalid(
+      `tally.flows.${flow}`,
+      'flows from a store into itself',
+      'use a view or a trigger inside one store',
+    );
+}
+
+/** A target row has one source lane, and one flow: two writers would overwrite each other's fences. */
+function checkSeparateTargets(flows: Readonly<Record<string, FlowDefinition>>): void {
+  const writers = new Map<string, string>();
+  for (const [flow, { to, into }] of Object.entries(flows)) {
+    for (const target of into) {
+      const other = writers.get(`${to} ${target}`);
+      if (other !== undefined)
+        throw invalid(
+          `tally.flows.${flow}.into`,
+          `writes ${target} of ${to}, which flow ${other} writes too`,
+          'give each flow targets of its own; what joins several lanes is a fold',
+        );
+      writers.set(`${to} ${target}`, flow);
+    }
+  }
+}
+
+function invalid(where: string, what: string, mend: string): TallyError {
+  return new TallyError('CONFIG_INVALID', { what: `${where} ${what}`, where, mend });
+}

@@ -1,0 +1,161 @@
+import { encodeKey } from '../core/codec.ts';
+import { TallyError, unreachable } from '../core/errors.ts';
+import { mergeEvidence, noEvidence, type Evidence } from '../core/evidence.ts';
+import { checkDuration } from '../core/options.ts';
+import type { Key } from '../core/row.ts';
+import { barrier, type Freshness } from '../flow/barrier.ts';
+import { unitName } from '../flow/parked.ts';
+import type { ProgressBoard } from '../flow/progress.ts';
+import type { Clock } from '../ports/clock.ts';
+import { currentEvidence } from '../runtime/context.ts';
+import type { TallyApp } from './definition.ts';
+import { laneEvidence, type Lane } from './lanes.ts';
+import type { RemoteProgress } from './remote-progress.ts';
+
+/** A duration: milliseconds, or text such as `'200ms'`, `'5s'`. */
+export type Duration = number | string;
+
+/** How fresh a store must be, and how long to wait until it is. */
+export interface FreshnessOptions {
+  /** At least this evidence. Default: the evidence of the present context (of this request, say). */
+  readonly after?: Evidence;
+  /** Instead: at most this far behind the newest commit of the source. */
+  readonly maxStale?: Duration;
+  /** How long to wait for it. Default `'1s'`; 0 looks once. */
+  readonly within?: Duration;
+  /** The source rows that the read is about: parked work of others does not block it. */
+  readonly keys?: readonly { readonly table: string; readonly key: Key }[];
+  readonly signal?: AbortSignal;
+}
+
+const WITHIN_DEFAULT: Duration = '1s';
+
+export interface FreshnessParts {
+  readonly app: TallyApp;
+  readonly lanes: ReadonlyMap<string, Lane>;
+  readonly board: ProgressBoard;
+  readonly clock: Clock;
+  /** Where this process does not run the flows. */
+  readonly remote: RemoteProgress | undefined;
+}
+
+/** Waits until a store is as fresh as asked, within the limit. */
+export async function freshnessOf(
+  store: string,
+  options: FreshnessOptions,
+  parts: FreshnessParts,
+): Promise<Freshness> {
+  const withinMs = checkDuration(options.within ?? WITHIN_DEFAULT, 'read.within');
+  const flows = Object.entries(parts.app.flows)
+    .filter(([, flow]) => flow.to === store)
+    .map(([name, flow]) => ({ name, lane: flow.from }));
+  await parts.remote?.refresh(flows.map(({ name }) => name));
+  if (
+    options.maxStale !== undefined &&
+    isWithin(checkDuration(options.maxStale, 'read.maxStale'), flows, parts)
+  )
+    return { kind: 'fresh' };
+  const asked =
+    options.maxStale === undefined
+      ? (options.after ?? currentEvidence())
+      : await heads(flows, parts.lanes);
+  // The owner of a lane has its own writes.
+  const after = new Map([...asked].filter(([lane]) => lane !== store));
+  const units = options.keys?.map(({ table, key }) =>
+    unitName({ by: 'source', table, key: encodeKey(key) }),
+  );
+  const polling = parts.remote?.poll(flows.map(({ name }) => name));
+  const freshness = await barrier({
+    after,
+    flows,
+    board: parts.board,
+    clock: parts.clock,
+    withinMs,
+    ...(units === undefined ? {} : { units }),
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+  polling?.[Symbol.dispose]();
+  return freshness;
+}
+
+/**
+ * Whether each flow's last applied commit is no older than the bound. An upper bound of the staleness: the
+ * data was current until the commit *after* that one.
+ */
+function isWithin(
+  maxStaleMs: number,
+  flows: readonly { readonly name: string }[],
+  parts: FreshnessParts,
+): boolean {
+  const nowMs = parts.clock.nowMs();
+  return flows.every(({ name }) => {
+    const atMs = parts.board.get(name)?.throughAtMs;
+    return atMs !== undefined && nowMs - atMs <= maxStaleMs;
+  });
+}
+
+/** The newest commit of each lane that flows into a store. */
+async function heads(
+  flows: readonly { readonly lane: string }[],
+  lanes: ReadonlyMap<string, Lane>,
+): Promise<Evidence> {
+  const names = new Set(flows.map(({ lane }) => lane));
+  const evidence = await Promise.all(
+    [...names].map(async (name) => {
+      const lane = lanes.get(name);
+      return lane === undefined ? noEvidence : laneEvidence(lane, await lane.source.head());
+    }),
+  );
+  return mergeEvidence(...evidence);
+}
+
+/** The error for a store that is not as fresh as asked, when the caller said to fail. */
+export function freshnessError(
+  store: string,
+  freshness: Exclude<Freshness, { kind: 'fresh' }>,
+): TallyError {
+  const details = { store, freshness };
+  switch (freshness.kind) {
+    case 'stale':
+    case 'timeout':
+      return new TallyError('BARRIER_TIMEOUT', {
+        what: `the evidence was not reached${freshness.kind === 'timeout' ? ` within ${Math.round(freshness.waitedMs)} ms` : ''}`,
+        where: `store ${store}: ${behindText(freshness)}`,
+        mend: 'allow more time, read it stale, or read the source; tally status shows which flow lags',
+        details,
+      });
+    case 'blocked':
+      return new TallyError('BARRIER_BLOCKED', {
+        what: `what was asked for includes parked work: ${freshness.parked.slice(0, 3).join('; ')}`,
+        where: `store ${store}`,
+        mend: 'see tally parked; name the keys of the read if it is about others',
+        details,
+      });
+    case 'incomparable':
+      return new TallyError('BARRIER_INCOMPARABLE', {
+        what: 'the evidence is of another history than the one that is captured now',
+        where: `store ${store}`,
+        mend: 'drop the evidence and read again; after a restore, run tally resnapshot',
+        details,
+      });
+    case 'unsupported':
+      return new TallyError('CAPABILITY_MISSING', {
+        what: `no flow carries ${freshness.lanes.join(', ')} to this store`,
+        where: `store ${store}`,
+        mend: 'declare the flow, or read without that evidence',
+        details,
+      });
+    default:
+      return unreachable(freshness);
+  }
+}
+
+function behindText(freshness: Extract<Freshness, { kind: 'stale' | 'timeout' }>): string {
+  const behind = freshness.kind === 'stale' ? freshness.by : freshness.seen;
+  return behind
+    .map(
+      ({ flow, need, seen }) =>
+        `flow ${flow} has seen ${seen === undefined ? 'nothing' : `${seen.epoch}.${seen.offset}`} of ${need.epoch}.${need.offset}`,
+    )
+    .join('; ');
+}

@@ -1,0 +1,124 @@
+import { join } from 'node:path';
+import { TallyError } from '../core/errors.ts';
+import type { Evidence } from '../core/evidence.ts';
+import type { FlowDefinition } from '../flow/definition.ts';
+import { claimEpoch, presentEpoch } from '../flow/epochs.ts';
+import type { Ledger } from '../ports/ledger.ts';
+import type { Log } from '../ports/log.ts';
+import type { Sink } from '../ports/sink.ts';
+import type { Source } from '../ports/source.ts';
+import type { Store, StoreContext } from '../ports/store.ts';
+import type { TallyApp } from './definition.ts';
+
+/** A store that owns facts, and the log its changes go to. */
+export interface Lane {
+  readonly name: string;
+  readonly source: Source<unknown>;
+  readonly log: Log;
+  /** Every table that some flow reads. */
+  readonly tables: readonly string[];
+  /** The epoch of its evidence; 0 while its history is not accepted, which compares with nothing. */
+  epoch: number;
+}
+
+/** The embedded ledger, unless the application names another. */
+export async function openLedger(app: TallyApp, context: StoreContext): Promise<Ledger> {
+  if (app.ledger !== undefined) return app.ledger.open(context);
+  // oxlint-disable-next-line no-restricted-imports -- the default: nothing to install, nothing to declare
+  const { sqliteLedger } = await import('../stores/sqlite/ledger/index.ts');
+  return sqliteLedger({ file: join(app.dir, 'ledger.db') }).open(context);
+}
+
+async function openLog(app: TallyApp, lane: string, context: StoreContext): Promise<Log> {
+  if (app.log !== undefined) return app.log(lane).open(context);
+  // oxlint-disable-next-line no-restricted-imports -- the default, as above
+  const { segmentLog } = await import('../stores/files/log/index.ts');
+  return segmentLog({ dir: join(app.dir, 'log', lane) }).open(context);
+}
+
+/**
+ * Opens the lanes of an application: prepares the tables that flows read, so that no write escapes from
+ * now on, and allots the first epoch. Throws TABLE_UNKNOWN, CAPABILITY_MISSING.
+ */
+export async function openLanes(
+  app: TallyApp,
+  stores: Readonly<Record<string, Store>>,
+  ledger: Ledger,
+  context: StoreContext,
+): Promise<Map<string, Lane>> {
+  const lanes = new Map<string, Lane>();
+  for (const [flow, { from }] of Object.entries(app.flows)) {
+    if (lanes.has(from)) continue;
+    const source = stores[from]?.source;
+    if (source === undefined)
+      throw missing(
+        flow,
+        from,
+        stores[from],
+        'offers no capture',
+        'take the facts from a store that does',
+      );
+    const tables = [
+      ...new Set(
+        Object.values(app.flows).flatMap((other) => (other.from === from ? other.tables : [])),
+      ),
+    ];
+    await source.prepare(tables);
+    const epoch = await laneEpoch(ledger, from, source);
+    lanes.set(from, { name: from, source, tables, epoch, log: await openLog(app, from, context) });
+  }
+  return lanes;
+}
+
+async function laneEpoch(ledger: Ledger, lane: string, source: Source<unknown>): Promise<number> {
+  const history = await source.history();
+  const present = await presentEpoch(ledger, lane);
+  if (present === undefined) return claimEpoch(ledger, lane, history);
+  return present.history === history ? present.epoch : 0;
+}
+
+/** The sink of a flow, checked against what the flow needs of it. Throws CAPABILITY_MISSING. */
+export function sinkOf(
+  flow: string,
+  definition: FlowDefinition,
+  stores: Readonly<Record<string, Store>>,
+): Sink {
+  const store = stores[definition.to];
+  const sink = store?.sink;
+  if (sink === undefined)
+    throw missing(
+      flow,
+      definition.to,
+      store,
+      'takes no writes from flows',
+      'flow into a store that does',
+    );
+  if (definition.projection.kind === 'fold' && !sink.supports.foldState)
+    throw missing(
+      flow,
+      definition.to,
+      store,
+      'keeps no fold state',
+      'fold into a transactional store, and flow its rows on from there',
+    );
+  return sink;
+}
+
+function missing(
+  flow: string,
+  name: string,
+  store: Store | undefined,
+  what: string,
+  mend: string,
+): TallyError {
+  return new TallyError('CAPABILITY_MISSING', {
+    what: `store ${name} (${store?.system ?? 'unknown'}) ${what}`,
+    where: `flow ${flow}`,
+    mend,
+  });
+}
+
+/** What a write at `offset` of a lane left behind. */
+export function laneEvidence(lane: Lane, offset: number): Evidence {
+  return new Map([[lane.name, [{ epoch: lane.epoch, offset }]]]);
+}

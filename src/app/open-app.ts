@@ -1,0 +1,180 @@
+import { TallyError } from '../core/errors.ts';
+import { noEvidence, type Evidence } from '../core/evidence.ts';
+import { checkOptions } from '../core/options.ts';
+import type { Freshness } from '../flow/barrier.ts';
+import { ProgressBoard } from '../flow/progress.ts';
+import type { Clock, Random } from '../ports/clock.ts';
+import type { Ledger } from '../ports/ledger.ts';
+import type { Store } from '../ports/store.ts';
+import { addEvidence } from '../runtime/context.ts';
+import type { ClientOf, Opened, Stores, TallyApp, TxOf } from './definition.ts';
+import { freshnessError, freshnessOf, type FreshnessOptions } from './freshness.ts';
+import { laneEvidence, type Lane } from './lanes.ts';
+import { Maintenance } from './maintenance.ts';
+import { RemoteProgress } from './remote-progress.ts';
+import type { AppStatus } from './status.ts';
+import { Worker } from './worker.ts';
+
+/** The result of a write, and what it left behind. */
+export interface Written<Result> {
+  readonly value: Result;
+  readonly evidence: Evidence;
+}
+
+/** How fresh a read must be, and what to do if it is not. */
+export interface ReadOptions<Result> extends FreshnessOptions {
+  /** If it is not fresh in time: read all the same, fail, or do something else. Default `'fail'`. */
+  readonly otherwise?: 'stale' | 'fail' | ((freshness: Freshness) => Result | Promise<Result>);
+}
+
+/** The result of a read, and how fresh it is. */
+export interface Read<Result> {
+  readonly value: Result;
+  readonly freshness: Freshness;
+}
+
+export interface OpenAppParts {
+  readonly app: TallyApp;
+  readonly stores: Readonly<Record<string, Store>>;
+  readonly lanes: ReadonlyMap<string, Lane>;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly owner: string;
+  readonly isDead: (owner: string) => boolean;
+  readonly run: boolean;
+}
+
+const readOptionNames = ['after', 'maxStale', 'within', 'otherwise', 'keys', 'signal'] as const;
+
+/** An open application: its stores, its writes with evidence, its reads that can wait for it. */
+export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposable {
+  readonly stores: { readonly [Name in keyof Declared]: Opened<Declared[Name]> };
+  readonly ledger: Ledger;
+  readonly #parts: OpenAppParts;
+  readonly #board = new ProgressBoard();
+  readonly #worker: Worker | undefined;
+  readonly #maintenance: Maintenance | undefined;
+  readonly #remote: RemoteProgress | undefined;
+  readonly #startedAtMs: number;
+  #closed: Promise<void> | undefined;
+
+  constructor(parts: OpenAppParts) {
+    this.#parts = parts;
+    this.stores = parts.stores as OpenApp<Declared>['stores'];
+    this.ledger = parts.ledger;
+    this.#startedAtMs = parts.clock.nowMs();
+    if (parts.run) {
+      this.#worker = new Worker({ ...parts, flows: parts.app.flows, board: this.#board });
+      this.#maintenance = new Maintenance({
+        ...parts,
+        worker: this.#worker,
+        status: () => this.status(),
+      });
+    } else {
+      this.#remote = new RemoteProgress({ ...parts, flows: parts.app.flows, board: this.#board });
+    }
+  }
+
+  /**
+   * Runs a transaction in the store that owns the facts. The evidence is taken by the store after the
+   * commit and added to the present context, if there is one. Throws what `work` throws, after a rollback.
+   */
+  async write<Name extends keyof Declared & string, Result>(
+    store: Name,
+    work: (tx: TxOf<Declared[Name]>) => Result | Promise<Result>,
+  ): Promise<Written<Result>> {
+    const source = this.#store(store).source;
+    if (source === undefined)
+      throw new TallyError('CAPABILITY_MISSING', {
+        what: `store ${store} has no transactions of its own to capture`,
+        mend: 'write to the store that owns the fact',
+      });
+    const { value, offset } = await source.write((tx) => work(tx as TxOf<Declared[Name]>));
+    const lane = this.#parts.lanes.get(store);
+    // A store that no flow reads from has no lane: there is nothing that could wait for its evidence.
+    const evidence = lane === undefined ? noEvidence : laneEvidence(lane, offset);
+    addEvidence(evidence);
+    return { value, evidence };
+  }
+
+  /**
+   * Reads from a store with its native client, once it is fresh enough. Throws BARRIER_TIMEOUT,
+   * BARRIER_BLOCKED, BARRIER_INCOMPARABLE or CAPABILITY_MISSING if it is not and `otherwise` is `'fail'`.
+   */
+  async read<Name extends keyof Declared & string, Result>(
+    store: Name,
+    options: ReadOptions<Result>,
+    work: (
+      client: ClientOf<Declared[Name]>,
+      store: Opened<Declared[Name]>,
+    ) => Result | Promise<Result>,
+  ): Promise<Read<Result>> {
+    checkOptions(options, readOptionNames, 'read');
+    const open = this.#store(store);
+    const freshness = await this.barrier(store, options);
+    const otherwise = options.otherwise ?? 'fail';
+    if (freshness.kind !== 'fresh') {
+      if (otherwise === 'fail') throw freshnessError(store, freshness);
+      if (otherwise !== 'stale') return { value: await otherwise(freshness), freshness };
+    }
+    return {
+      value: await work(open.client as ClientOf<Declared[Name]>, open as Opened<Declared[Name]>),
+      freshness,
+    };
+  }
+
+  /** Waits until a store is as fresh as asked, within the limit; see {@link Freshness} for the answers. */
+  async barrier(store: keyof Declared & string, options: FreshnessOptions): Promise<Freshness> {
+    this.#store(store);
+    const { app, lanes, clock } = this.#parts;
+    return freshnessOf(store, options, {
+      app,
+      lanes,
+      clock,
+      board: this.#board,
+      remote: this.#remote,
+    });
+  }
+
+  /** How every boundary stands; in a process that does not run the flows, as their worker last said. */
+  async status(): Promise<AppStatus> {
+    const { app, owner, clock } = this.#parts;
+    const running = (await this.#worker?.status()) ?? { lanes: [], flows: [] };
+    return {
+      app: app.name,
+      owner,
+      atMs: clock.nowMs(),
+      startedAtMs: this.#startedAtMs,
+      ...running,
+    };
+  }
+
+  /** Stops the flows at their next batch boundary and closes everything. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    await this.#maintenance?.stop();
+    await this.#worker?.stop();
+    for (const lane of this.#parts.lanes.values()) await lane.log.close();
+    await this.#parts.ledger.close();
+    for (const store of Object.values(this.#parts.stores)) await store.close();
+  }
+
+  #store(name: string): Store {
+    const store = this.#parts.stores[name];
+    if (store === undefined)
+      throw new TallyError('CONFIG_INVALID', {
+        what: `there is no store named ${JSON.stringify(name)}`,
+        mend: `use one of ${Object.keys(this.#parts.stores).join(', ')}`,
+      });
+    return store;
+  }
+}

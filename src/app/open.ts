@@ -1,0 +1,57 @@
+import { mkdir } from 'node:fs/promises';
+import { TallyError } from '../core/errors.ts';
+import type { Clock, Random } from '../ports/clock.ts';
+import type { Store } from '../ports/store.ts';
+import { systemClock } from '../runtime/clock.ts';
+import { isDeadProcess, ownProcess } from '../runtime/owner.ts';
+import { systemRandom } from '../runtime/random.ts';
+import type { Stores, TallyApp } from './definition.ts';
+import { openLanes, openLedger, sinkOf } from './lanes.ts';
+import { OpenApp } from './open-app.ts';
+
+export interface OpenOptions {
+  /** Whether this process runs the captures and flows. Default true; a web server beside a worker says false. */
+  readonly run?: boolean;
+  /** The runtime's seams; for tests and the simulator. */
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly owner?: string;
+  readonly isDead?: (owner: string) => boolean;
+}
+
+/**
+ * Opens the stores, the ledger and the logs of an application, checks the plan against what the stores can
+ * do, and (unless told not to) runs its flows. Throws what a store cannot be opened with, TABLE_UNKNOWN,
+ * CAPABILITY_MISSING; whatever was opened by then is closed.
+ */
+export async function open<Declared extends Stores>(
+  app: TallyApp<Declared>,
+  options: OpenOptions = {},
+): Promise<OpenApp<Declared>> {
+  const {
+    clock = systemClock,
+    random = systemRandom,
+    owner = ownProcess(),
+    isDead = isDeadProcess,
+    run = true,
+  } = options;
+  await using opened = new AsyncDisposableStack();
+  const stores: Record<string, Store> = {};
+  await mkdir(app.dir, { recursive: true }).catch((cause: unknown) => {
+    throw new TallyError('STORE_UNREACHABLE', {
+      what: 'the folder of the application cannot be made',
+      where: app.dir,
+      mend: 'check the path and its permissions, or set dir',
+      cause,
+    });
+  });
+  for (const [name, definition] of Object.entries(app.stores)) {
+    stores[name] = opened.use(await definition.open({ name, clock, random }));
+  }
+  const context = { name: app.name, clock, random };
+  const ledger = opened.use(await openLedger(app, context));
+  for (const [flow, definition] of Object.entries(app.flows)) sinkOf(flow, definition, stores);
+  const lanes = await openLanes(app, stores, ledger, context);
+  opened.move();
+  return new OpenApp<Declared>({ app, stores, lanes, ledger, clock, random, owner, isDead, run });
+}

@@ -1,0 +1,71 @@
+import type { FlowDefinition } from '../flow/definition.ts';
+import { listParked, unitName } from '../flow/parked.ts';
+import type { ProgressBoard } from '../flow/progress.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Ledger } from '../ports/ledger.ts';
+import type { Store } from '../ports/store.ts';
+import { sinkOf } from './lanes.ts';
+
+/** How often the targets are asked while somebody waits. */
+const POLL_MS = 10;
+
+export interface RemoteProgressOptions {
+  readonly flows: Readonly<Record<string, FlowDefinition>>;
+  readonly stores: Readonly<Record<string, Store>>;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly board: ProgressBoard;
+}
+
+/**
+ * The progress of flows that run in another process, read from their targets' checkpoints: once when a
+ * read begins, and every few milliseconds while one waits.
+ */
+export class RemoteProgress {
+  readonly #options: RemoteProgressOptions;
+
+  constructor(options: RemoteProgressOptions) {
+    this.#options = options;
+  }
+
+  async refresh(flows: readonly string[]): Promise<void> {
+    const { stores, ledger, board } = this.#options;
+    for (const name of flows) {
+      const definition = this.#options.flows[name];
+      if (definition === undefined) continue;
+      const sink = sinkOf(name, definition, stores);
+      const checkpoint = await sink.peek(name);
+      if (checkpoint === undefined) continue;
+      const parked = await listParked(ledger, name, (await sink.generation(name)) ?? 1);
+      const parkedUnits = [...new Set(parked.map(({ unit }) => unitName(unit)))];
+      board.publish(name, {
+        lane: definition.from,
+        through: checkpoint.through,
+        throughAtMs: undefined,
+        parkedUnits,
+      });
+    }
+  }
+
+  /** Refreshes until disposed. A target that cannot be asked leaves the board as it is: the wait then times out. */
+  poll(flows: readonly string[]): Disposable {
+    const { clock } = this.#options;
+    let cancel = (): void => undefined;
+    let ended = false;
+    const again = (): void => {
+      if (ended) return;
+      cancel = clock.after(POLL_MS, () => {
+        void this.refresh(flows)
+          .catch(() => undefined)
+          .then(again);
+      });
+    };
+    again();
+    return {
+      [Symbol.dispose]() {
+        ended = true;
+        cancel();
+      },
+    };
+  }
+}

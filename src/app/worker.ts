@@ -1,0 +1,253 @@
+import { capture } from '../flow/capture.ts';
+import { acceptHistory } from '../flow/epochs.ts';
+import type { FlowDefinition } from '../flow/definition.ts';
+import type { FlowState } from '../flow/generation.ts';
+import type { ProgressBoard } from '../flow/progress.ts';
+import { FlowRunner, type FlowRequest } from '../flow/runner.ts';
+import { FlowMeter } from '../observe/meter.ts';
+import type { Clock, Random } from '../ports/clock.ts';
+import type { Ledger } from '../ports/ledger.ts';
+import type { Checkpoint, Sink } from '../ports/sink.ts';
+import type { Position } from '../core/position.ts';
+import type { Store } from '../ports/store.ts';
+import { supervise, type WorkerState } from '../runtime/supervisor.ts';
+import { sinkOf, type Lane } from './lanes.ts';
+import type { FlowStatus, LaneStatus } from './status.ts';
+
+export interface WorkerOptions {
+  readonly flows: Readonly<Record<string, FlowDefinition>>;
+  readonly stores: Readonly<Record<string, Store>>;
+  readonly lanes: ReadonlyMap<string, Lane>;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly owner: string;
+  readonly isDead: (owner: string) => boolean;
+  readonly board: ProgressBoard;
+}
+
+/** The capture of one lane, supervised. */
+class LaneWorker {
+  readonly lane: Lane;
+  readonly #options: WorkerOptions;
+  readonly #signal: AbortSignal;
+  #worker: WorkerState = { kind: 'running' };
+  #state: LaneStatus['state'] = 'starting';
+  #captured = 0;
+  #head: Position | undefined;
+  #done: Promise<void>;
+
+  constructor(lane: Lane, options: WorkerOptions, signal: AbortSignal) {
+    this.lane = lane;
+    this.#options = options;
+    this.#signal = signal;
+    this.#done = this.#supervise();
+  }
+
+  get done(): Promise<void> {
+    return this.#done;
+  }
+
+  /** Takes up the present history as a new epoch; a capture that had stopped for it goes on. */
+  async resnapshot(): Promise<number> {
+    const { ledger } = this.#options;
+    this.lane.epoch = await acceptHistory(ledger, this.lane.name, await this.lane.source.history());
+    if (this.#worker.kind === 'failed') this.#done = this.#supervise();
+    return this.lane.epoch;
+  }
+
+  async status(): Promise<LaneStatus> {
+    const { name, log } = this.lane;
+    return {
+      lane: name,
+      worker: this.#worker,
+      state: this.#state,
+      captured: this.#captured,
+      head: this.#head,
+      log: await log.extent(),
+    };
+  }
+
+  #supervise(): Promise<void> {
+    const { ledger, clock, random, owner, isDead } = this.#options;
+    const { name, source, tables, log } = this.lane;
+    const observer = {
+      state: (state: LaneStatus['state']) => {
+        this.#state = state;
+      },
+      captured: (changes: number, head: Position) => {
+        this.#captured += changes;
+        if (head.offset > 0) this.#head = { epoch: head.epoch, offset: head.offset };
+      },
+    };
+    return supervise({
+      clock,
+      random,
+      signal: this.#signal,
+      run: (signal) =>
+        capture({
+          lane: name,
+          source,
+          tables,
+          log,
+          ledger,
+          clock,
+          owner,
+          isDead,
+          observer,
+          signal,
+        }),
+      onState: (state) => {
+        this.#worker = state;
+      },
+    });
+  }
+}
+
+/** One flow, supervised. */
+class FlowWorker {
+  readonly name: string;
+  readonly #definition: FlowDefinition;
+  readonly #lane: Lane;
+  readonly #clock: Clock;
+  readonly #runner: FlowRunner;
+  readonly #sink: Sink;
+  readonly #meter = new FlowMeter();
+  readonly done: Promise<void>;
+  #worker: WorkerState = { kind: 'running' };
+  #state: FlowState = 'starting';
+  #checkpoint: Checkpoint | undefined;
+
+  constructor(
+    name: string,
+    definition: FlowDefinition,
+    lane: Lane,
+    options: WorkerOptions,
+    signal: AbortSignal,
+  ) {
+    const { ledger, clock, random, owner, isDead, stores, board } = options;
+    this.name = name;
+    this.#definition = definition;
+    this.#lane = lane;
+    this.#clock = clock;
+    this.#sink = sinkOf(name, definition, stores);
+    this.#runner = new FlowRunner({
+      name,
+      definition,
+      lane: lane.name,
+      source: lane.source,
+      sink: this.#sink,
+      log: lane.log,
+      ledger,
+      clock,
+      random,
+      owner,
+      isDead,
+      observer: {
+        state: (state) => {
+          this.#state = state;
+        },
+        applied: (report) => this.#meter.record(clock.nowMs(), report),
+        parked: (size) => {
+          this.#meter.parked = size;
+        },
+        progress: (checkpoint, parkedUnits, throughAtMs) => {
+          this.#checkpoint = checkpoint;
+          board.publish(name, {
+            lane: lane.name,
+            through: checkpoint.through,
+            throughAtMs,
+            parkedUnits,
+          });
+        },
+      },
+    });
+    this.done = supervise({
+      clock,
+      random,
+      signal,
+      run: (inner) => this.#runner.run(inner),
+      onState: (state) => {
+        this.#worker = state;
+      },
+    });
+  }
+
+  get from(): string {
+    return this.#definition.from;
+  }
+
+  /** The log offset that this flow still needs, here or in the process that runs it; undefined: all of it. */
+  async needsLog(): Promise<number | undefined> {
+    if (this.#worker.kind !== 'standby') return this.#runner.needsLog;
+    return (await this.#sink.peek(this.name))?.log;
+  }
+
+  ask(request: FlowRequest): Promise<number> {
+    return this.#runner.ask(request);
+  }
+
+  async status(): Promise<FlowStatus> {
+    const { next } = await this.#lane.log.extent();
+    return {
+      flow: this.name,
+      from: this.#definition.from,
+      to: this.#definition.to,
+      worker: this.#worker,
+      state: this.#state,
+      through: this.#checkpoint?.through,
+      behind: Math.max(0, next - (this.#checkpoint?.log ?? 0)),
+      ...this.#meter.measures(this.#clock.nowMs()),
+    };
+  }
+}
+
+/** All captures and flows of an application, running in this process. */
+export class Worker {
+  readonly #lanes: readonly LaneWorker[];
+  readonly #flows: readonly FlowWorker[];
+  readonly #stopping = new AbortController();
+
+  constructor(options: WorkerOptions) {
+    const { signal } = this.#stopping;
+    this.#lanes = [...options.lanes.values()].map((lane) => new LaneWorker(lane, options, signal));
+    this.#flows = Object.entries(options.flows).flatMap(([name, definition]) => {
+      const lane = options.lanes.get(definition.from);
+      return lane === undefined ? [] : [new FlowWorker(name, definition, lane, options, signal)];
+    });
+  }
+
+  flow(name: string): { ask(request: FlowRequest): Promise<number> } | undefined {
+    return this.#flows.find((flow) => flow.name === name);
+  }
+
+  lane(name: string): { resnapshot(): Promise<number> } | undefined {
+    return this.#lanes.find(({ lane }) => lane.name === name);
+  }
+
+  async status(): Promise<{
+    readonly lanes: readonly LaneStatus[];
+    readonly flows: readonly FlowStatus[];
+  }> {
+    const lanes = await Promise.all(this.#lanes.map((lane) => lane.status()));
+    const flows = await Promise.all(this.#flows.map((flow) => flow.status()));
+    return { lanes, flows };
+  }
+
+  /** Lets the logs go of what every flow has applied. A flow without a checkpoint holds everything. */
+  async release(): Promise<void> {
+    for (const { lane } of this.#lanes) {
+      const needs = await Promise.all(
+        this.#flows.filter((flow) => flow.from === lane.name).map((flow) => flow.needsLog()),
+      );
+      if (needs.length === 0 || needs.some((need) => need === undefined)) continue;
+      await lane.log.release(Math.min(...needs.map((need) => need ?? 0)));
+    }
+  }
+
+  /** Ends every capture and flow at the next batch boundary. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await Promise.all([...this.#lanes, ...this.#flows].map(({ done }) => done));
+  }
+}
