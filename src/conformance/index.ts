@@ -8,3 +8,6 @@ export {
   type SuiteTable,
 } from './sink.ts';
 export { logConformance, type LogSuite } from './log.ts';
+export { ledgerConformance } from './ledger.ts';
+export { leaseConformance } from './leases.ts';
+export type { LedgerSuite } from './ledger-harness.ts';
