@@ -77,7 +77,7 @@ export function checkOptions(given: object, known: readonly string[], path: stri
 /** `path` with the field `name` below it: `stores.orders.url`, `tables["order lines"]`, `tables[0]`. */
 export function fieldPath(path: string, name: string | number): string {
   if (typeof name === 'number') return `${path}[${name}]`;
-  if (!/^[A-Za-z_$][\w$]*$/.test(name)) return `${path}[${shown(name)}]`;
+  if (!/^[A-Za-z_$][\w$]{0,63}$/.test(name)) return `${path}[${shown(name)}]`;
   return path === '' ? name : `${path}.${name}`;
 }
 

@@ -34,8 +34,8 @@ export interface RetryOptions {
  */
 export function backoffMs(attempt: number, backoff: Backoff, random: Random): number {
   const { firstMs, maxMs, factor } = backoff;
-  // The exponent is bounded, else 0 × Infinity would be a wait of NaN.
-  const grown = firstMs * factor ** Math.min(attempt - 1, 64);
+  // Kept finite, else 0 × Infinity would be a wait of NaN.
+  const grown = firstMs * Math.min(factor ** (attempt - 1), Number.MAX_VALUE);
   return random.next() * Math.min(maxMs, grown);
 }
 
