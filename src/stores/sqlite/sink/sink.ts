@@ -1,0 +1,134 @@
+import type {
+  Checkpoint,
+  OpenSinkOptions,
+  Sink,
+  SinkSession,
+  SinkSupports,
+  TargetShape,
+} from '../../../ports/sink.ts';
+import type { Catalogue } from './catalogue.ts';
+import { snapshot, transaction, type Host } from './host.ts';
+import { targetNames } from './names.ts';
+import {
+  createRecords,
+  forgetGeneration,
+  hasRecords,
+  readCheckpoint,
+  readFlow,
+  readGenerations,
+  registerGeneration,
+  writeFlow,
+} from './records.ts';
+import { dropTarget, prepareTarget, replaceTarget } from './schema.ts';
+import { fencedOut, goneGeneration, SqliteSinkSession } from './session.ts';
+
+/** The largest row if not told otherwise: SQLite takes up to 1 GB, a process with many does not. */
+export const ROW_BYTES_MAX: number = 64 * 2 ** 20;
+
+/** What a SQLite sink can do. */
+export const sinkSupports: SinkSupports = {
+  effect: 'transactional',
+  ordinalFence: true,
+  foldState: true,
+  switchOver: true,
+  rowBytesMax: ROW_BYTES_MAX,
+};
+
+/** Targets in a SQLite file: batch and checkpoint commit together. */
+export function openSink(host: Host, catalogue: Catalogue): Sink {
+  return new SqliteSink(host, catalogue);
+}
+
+class SqliteSink implements Sink {
+  readonly supports: SinkSupports;
+  readonly #host: Host;
+  readonly #catalogue: Catalogue;
+
+  constructor(host: Host, catalogue: Catalogue) {
+    this.#host = host;
+    this.#catalogue = catalogue;
+    this.supports = { ...sinkSupports, rowBytesMax: catalogue.rowBytesMax };
+  }
+
+  async open(options: OpenSinkOptions): Promise<SinkSession> {
+    const { flow, generation, targets, workerEpoch } = options;
+    const { connection } = this.#host;
+    const layouts = targets.map((shape) => ({ shape, layout: this.#catalogue.layoutFor(shape) }));
+    await transaction(this.#host, () => {
+      createRecords(connection);
+      const held = readFlow(connection, flow);
+      if (held !== undefined && held.workerEpoch > workerEpoch)
+        throw fencedOut(flow, workerEpoch, held.workerEpoch);
+      if (held !== undefined && generation < held.generation)
+        throw goneGeneration(flow, generation);
+      const seen = held?.generation ?? generation;
+      const place = seen === generation ? 'seen' : 'building';
+      for (const { shape, layout } of layouts)
+        prepareTarget(connection.database, targetNames(shape.target, generation, place), layout);
+      writeFlow(connection, flow, { generation: seen, workerEpoch });
+      registerGeneration(
+        connection,
+        flow,
+        generation,
+        targets.map(({ target }) => target),
+      );
+    });
+    return new SqliteSinkSession(this.#host, this.#catalogue, options);
+  }
+
+  async generation(flow: string): Promise<number | undefined> {
+    return this.#read(() => readFlow(this.#host.connection, flow)?.generation);
+  }
+
+  /**
+   * One transaction: the tables that readers see are dropped, the new ones get their names, and
+   * older generations are forgotten, those that were never finished too.
+   */
+  async switchTo(
+    flow: string,
+    to: number,
+    targets: readonly TargetShape[],
+    workerEpoch: number,
+  ): Promise<void> {
+    const { connection } = this.#host;
+    const { database } = connection;
+    const layouts = targets.map((shape) => ({ shape, layout: this.#catalogue.layoutFor(shape) }));
+    await transaction(this.#host, () => {
+      createRecords(connection);
+      const held = readFlow(connection, flow);
+      if (held !== undefined && held.workerEpoch > workerEpoch)
+        throw fencedOut(flow, workerEpoch, held.workerEpoch);
+      if (held === undefined || readCheckpoint(connection, flow, to) === undefined)
+        throw goneGeneration(flow, to);
+      if (held.generation === to) return;
+      const older = readGenerations(connection, flow).filter(({ generation }) => generation < to);
+      const before = older.find(({ generation }) => generation === held.generation);
+      for (const { shape, layout } of layouts) {
+        const seen = before?.targets.includes(shape.target)
+          ? targetNames(shape.target, held.generation, 'seen')
+          : undefined;
+        const building = targetNames(shape.target, to, 'building');
+        replaceTarget(database, seen, building, targetNames(shape.target, to, 'seen'), layout);
+      }
+      for (const { generation, targets: names } of older) {
+        if (generation !== held.generation)
+          for (const name of names) dropTarget(database, targetNames(name, generation, 'building'));
+        forgetGeneration(connection, flow, generation);
+      }
+      writeFlow(connection, flow, { generation: to, workerEpoch });
+    });
+  }
+
+  async peek(flow: string): Promise<Checkpoint | undefined> {
+    const { connection } = this.#host;
+    return this.#read(() => {
+      const held = readFlow(connection, flow);
+      return held && (readCheckpoint(connection, flow, held.generation) ?? undefined);
+    });
+  }
+
+  /** Reads the records at one instant, without writing to a file that has none. */
+  #read<Result>(work: () => Result | undefined): Result | undefined {
+    return snapshot(this.#host, () => (hasRecords(this.#host.connection) ? work() : undefined));
+  }
+}
