@@ -11,3 +11,10 @@ export { logConformance, type LogSuite } from './log.ts';
 export { ledgerConformance } from './ledger.ts';
 export { leaseConformance } from './leases.ts';
 export type { LedgerSuite } from './ledger-harness.ts';
+export {
+  sourceConformance,
+  sourceTables,
+  type SourceConformanceOptions,
+  type SourceStep,
+  type SourceSubject,
+} from './source.ts';
