@@ -31,6 +31,8 @@ export interface Connection {
   guard<Result>(work: () => Result): Result;
   /** Runs synchronous `work` in BEGIN IMMEDIATE … COMMIT; rolls back and rethrows if it throws. */
   transaction<Result>(work: () => Result): Result;
+  /** Runs synchronous `work`, whose reads all see the same state of the database. */
+  read<Result>(work: () => Result): Result;
   /**
    * Runs `work` when all earlier exclusive work has ended, so that a transaction with awaits in it
    * is never entered by somebody else. Every transaction on a shared connection goes through here.
@@ -112,6 +114,18 @@ class OpenConnection implements Connection {
         // SQLite has already rolled back after some failures (a full disk); then there is nothing to undo.
         if (this.database.isTransaction) this.prepare('ROLLBACK').run();
         throw error;
+      }
+    });
+  }
+
+  read<Result>(work: () => Result): Result {
+    this.#assertOpen();
+    return this.guard(() => {
+      this.prepare('BEGIN').run();
+      try {
+        return work();
+      } finally {
+        if (this.database.isTransaction) this.prepare('COMMIT').run();
       }
     });
   }

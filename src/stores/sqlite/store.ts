@@ -3,7 +3,12 @@ import { checkNumber, checkOptions, checkString } from '../../core/options.ts';
 import { TallyError } from '../../core/errors.ts';
 import type { Store, StoreContext, StoreDefinition } from '../../ports/store.ts';
 import type { Vitals } from '../../ports/vitals.ts';
-import { BUSY_TIMEOUT_MS, openConnection, type Connection, type Synchronous } from './connection.ts';
+import {
+  BUSY_TIMEOUT_MS,
+  openConnection,
+  type Connection,
+  type Synchronous,
+} from './connection.ts';
 import { openSource, POLL_MS, type SqliteSource } from './source/source.ts';
 import { readVitals } from './vitals.ts';
 
@@ -57,7 +62,7 @@ export function sqlite(options: SqliteOptions): StoreDefinition<SqliteStore> {
     open: async (context) => {
       const connection = openConnection({ file: options.file, synchronous, busyTimeoutMs });
       try {
-        return new OpenStore(context, connection, pollMs);
+        return new OpenStore(context, connection, { synchronous, pollMs });
       } catch (error) {
         connection.close();
         throw error;
@@ -77,11 +82,16 @@ class OpenStore implements SqliteStore {
   //   readonly scan: Scan;           this.scan = openScan({ connection });
   readonly #connection: Connection;
 
-  constructor(context: StoreContext, connection: Connection, pollMs: number) {
+  constructor(
+    context: StoreContext,
+    connection: Connection,
+    options: { readonly synchronous: Synchronous; readonly pollMs: number },
+  ) {
     this.name = context.name;
     this.client = connection.database;
     this.#connection = connection;
-    this.source = openSource({ connection, clock: context.clock, random: context.random, pollMs });
+    const { clock, random } = context;
+    this.source = openSource({ connection, clock, random, ...options });
   }
 
   async vitals(): Promise<Vitals> {

@@ -6,7 +6,9 @@ import { hasCapture } from './source/schema.ts';
 /** What SQLite says about itself: pages, write-ahead log, free pages, and what capture retains. */
 export function readVitals(connection: Connection): Vitals {
   const pragma = (name: string): number =>
-    connection.guard(() => Number(connection.prepareArrays(`PRAGMA ${name}`).get()?.[0 as never] ?? 0));
+    connection.guard(() =>
+      Number(connection.prepareArrays(`PRAGMA ${name}`).get()?.[0 as never] ?? 0),
+    );
   const version = String(
     connection.prepareArrays('SELECT sqlite_version()').get()?.[0 as never] ?? '',
   );
@@ -44,7 +46,9 @@ export function readVitals(connection: Connection): Vitals {
 function captureVitals(connection: Connection): readonly Vital[] {
   if (!hasCapture(connection)) return [];
   const newest = connection
-    .prepare('SELECT coalesce(max(seq), 0) AS n, coalesce(min(seq), 0) AS oldest FROM _tally_changes')
+    .prepare(
+      'SELECT coalesce(max(seq), 0) AS n, coalesce(min(seq), 0) AS oldest FROM _tally_changes',
+    )
     .get();
   return [
     {

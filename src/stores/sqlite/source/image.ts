@@ -31,13 +31,19 @@ export function imageSql(table: Table, row: string): string {
   for (let from = 0; from < names.length; from += COLUMNS_PER_CALL) {
     const members = names.slice(from, from + COLUMNS_PER_CALL).map((name) => {
       const column = byName.get(name);
-      const value = valueSql(`${row}.${identifier(name)}`, column?.holds ?? 'any', column?.generated);
+      const value = valueSql(
+        `${row}.${identifier(name)}`,
+        column?.holds ?? 'any',
+        column?.generated,
+      );
       return `${literal(name)},${value}`;
     });
     chunks.push(`json_object(${members.join(',')})`);
   }
   // Wide rows: {a} and {b} are joined as text into {a,b}.
-  return chunks.reduce((left, right) => `substr(${left},1,length(${left})-1)||','||substr(${right},2)`);
+  return chunks.reduce(
+    (left, right) => `substr(${left},1,length(${left})-1)||','||substr(${right},2)`,
+  );
 }
 
 /** SQL for the text of a row's key. */
@@ -98,8 +104,8 @@ function realSql(x: string): string {
 }
 
 /** Whether every image of the table has to be decoded to become canonical: the codec tags `$` names. */
-export function hasTaggedNames(table: { readonly columns: readonly string[] }): boolean {
-  return table.columns.some((name) => name.startsWith('$'));
+export function hasTaggedNames(columns: readonly { readonly name: string }[]): boolean {
+  return columns.some(({ name }) => name.startsWith('$'));
 }
 
 /** The canonical text of a row image as a trigger wrote it. */
@@ -107,7 +113,10 @@ export function canonicalImage(text: string, taggedNames: boolean): string {
   // Inside a JSON string the quote would be escaped: these three characters are always structure.
   if (!taggedNames && !text.includes('{"$')) return text;
   const stored = JSON.parse(text) as Record<string, unknown>;
-  const row: [string, Value][] = Object.entries(stored).map(([name, value]) => [name, plain(value)]);
+  const row: [string, Value][] = Object.entries(stored).map(([name, value]) => [
+    name,
+    plain(value),
+  ]);
   return encodeValue(Object.fromEntries(row) as Row);
 }
 

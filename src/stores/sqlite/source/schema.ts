@@ -54,7 +54,9 @@ export function ensureSchema(connection: Connection, random: Random): void {
 export function hasCapture(connection: Connection): boolean {
   const found = connection.guard(() =>
     connection
-      .prepare("SELECT 1 AS found FROM sqlite_schema WHERE type = 'table' AND name = '_tally_source'")
+      .prepare(
+        "SELECT 1 AS found FROM sqlite_schema WHERE type = 'table' AND name = '_tally_source'",
+      )
       .get(),
   );
   return found !== undefined;
@@ -85,9 +87,7 @@ export function writeSetting(
 
 /** The newest change that is kept, 0 if there never was one. */
 export function newestSeq(connection: Connection): number {
-  const row = connection
-    .prepare('SELECT seq FROM _tally_changes ORDER BY seq DESC LIMIT 1')
-    .get();
+  const row = connection.prepare('SELECT seq FROM _tally_changes ORDER BY seq DESC LIMIT 1').get();
   return row === undefined ? 0 : Number(row['seq']);
 }
 

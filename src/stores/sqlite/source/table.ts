@@ -72,7 +72,9 @@ export function inspectTable(connection: Connection, name: string): Table {
       nullableKey:
         rowidKey || withoutRowid
           ? []
-          : keyInfo.filter((column) => column['notnull'] !== 1).map((column) => String(column['name'])),
+          : keyInfo
+              .filter((column) => column['notnull'] !== 1)
+              .map((column) => String(column['name'])),
       unique: uniqueColumns(connection, name, rowidKey ? key : []),
     };
   });
@@ -80,12 +82,16 @@ export function inspectTable(connection: Connection, name: string): Table {
 
 function listedTable(connection: Connection, name: string): Record<string, unknown> {
   const tables = connection
-    .prepare("SELECT * FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
+    .prepare(
+      "SELECT * FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+    )
     .all()
     .filter((table) => !String(table['name']).startsWith(OWN_PREFIX));
   const listed = tables.find((table) => table['name'] === name);
   if (listed === undefined) {
-    const known = tables.filter((table) => table['type'] === 'table').map((table) => String(table['name']));
+    const known = tables
+      .filter((table) => table['type'] === 'table')
+      .map((table) => String(table['name']));
     const nearest = suggest(name, known);
     throw new TallyError('TABLE_UNKNOWN', {
       what: `there is no table '${name}'`,
@@ -110,7 +116,9 @@ function uniqueColumns(
   name: string,
   rowidKey: readonly string[],
 ): readonly (readonly UniqueColumn[])[] {
-  const unique: UniqueColumn[][] = rowidKey.map((column) => [{ name: column, collation: 'BINARY' }]);
+  const unique: UniqueColumn[][] = rowidKey.map((column) => [
+    { name: column, collation: 'BINARY' },
+  ]);
   const indexes = connection.prepare(`PRAGMA main.index_list(${identifier(name)})`).all();
   for (const index of indexes) {
     if (index['unique'] !== 1) continue;
@@ -125,7 +133,9 @@ function uniqueColumns(
         index: indexName,
       });
     }
-    unique.push(parts.map((part) => ({ name: String(part['name']), collation: String(part['coll']) })));
+    unique.push(
+      parts.map((part) => ({ name: String(part['name']), collation: String(part['coll']) })),
+    );
   }
   return unique;
 }

@@ -126,7 +126,9 @@ function statements(table: Table, id: number): Statements {
       `INSERT INTO _tally_changes (tbl,op,key,before) SELECT ${id},'d',c.key,c.before FROM _tally_displaced AS c ` +
       `WHERE c.tbl=${id} AND c.by=${by} AND ((c.key=${newKey} AND ${keyTaken}) OR NOT EXISTS (${survives}))`,
     standsInWay: (also) =>
-      conflicts.map((sql) => `EXISTS (SELECT 1 FROM ${on} AS o WHERE ${sql}${and(also)})`).join(' OR '),
+      conflicts
+        .map((sql) => `EXISTS (SELECT 1 FROM ${on} AS o WHERE ${sql}${and(also)})`)
+        .join(' OR '),
     noteCandidates: (also) => [
       `DELETE FROM _tally_displaced WHERE tbl=${id} AND by=${by}`,
       `INSERT INTO _tally_displaced (tbl,by,key,rid,before) SELECT ${id},${by},${keySql(table, 'o')},${rid},${imageSql(table, 'o')} FROM ${on} AS o WHERE (${conflict})${and(also)}`,
