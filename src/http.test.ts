@@ -286,6 +286,20 @@ describe('an outgoing request', () => {
     expect(body).toBe(ours);
   });
 
+  it('is refused before it is made with options that are not known or not functions', () => {
+    const wrong: object = { head: () => noEvidence };
+    expect(() => evidenceFetch(wrong)).toThrow(
+      expect.objectContaining({ code: 'CONFIG_UNKNOWN_OPTION' }),
+    );
+    const heads = noEvidence as unknown as () => Evidence;
+    expect(() => evidenceMiddleware({ heads })).toThrow(
+      expect.objectContaining({
+        code: 'CONFIG_INVALID',
+        details: { path: 'evidenceMiddleware.heads' },
+      }),
+    );
+  });
+
   it('is not sent at all with evidence over its limits', async () => {
     const lanes = Array.from({ length: 65 }, (_, index) => [`l${index}`, { epoch: 1, offset: 1 }]);
     const wide = evidenceOf(lanes as [string, { epoch: number; offset: number }][]);

@@ -1,7 +1,7 @@
-import { TallyError, isTallyError } from './core/errors.ts';
-import type { ErrorCode } from './core/errors.ts';
+import { type ErrorCode, isTallyError, TallyError } from './core/errors.ts';
 import { type Evidence, noEvidence } from './core/evidence.ts';
-import { decodeEvidence, encodeEvidence, TOKEN_CHARACTERS_MAX } from './core/evidence-token.ts';
+import { decodeEvidence, encodeEvidence } from './core/evidence-token.ts';
+import { checkOptions, fieldPath } from './core/options.ts';
 import { evidenceToPassOn, runInContext } from './runtime/context.ts';
 
 /**
@@ -64,7 +64,9 @@ export function readEvidence(
 ): InboundEvidence {
   try {
     const evidence = evidenceIn(headerText(headers));
-    return { evidence: options.heads === undefined ? evidence : known(evidence, options.heads()) };
+    return {
+      evidence: options.heads === undefined ? evidence : ofKnownLanes(evidence, options.heads()),
+    };
   } catch (error) {
     if (!isTallyError(error) || !isRefusal(error.code)) throw error;
     (evidenceRefusals as Record<EvidenceRefusal, number>)[error.code] += 1;
@@ -106,7 +108,8 @@ export function withRequestEvidence<Result>(
 
 /**
  * Middleware for Express and Connect; in Fastify call it from an `onRequest` hook with `done` as
- * `next`. Place it after what parses bodies: some parsers call back outside the context.
+ * `next`. Place it after what parses bodies: some parsers call back outside the context. Throws
+ * CONFIG_UNKNOWN_OPTION and CONFIG_INVALID when it is made.
  */
 export function evidenceMiddleware(
   options: EvidenceOptions = {},
@@ -115,6 +118,7 @@ export function evidenceMiddleware(
   response: unknown,
   next: (error?: unknown) => unknown,
 ) => void {
+  checkEvidenceOptions(options, ['heads'], 'evidenceMiddleware');
   return (request, _response, next) => {
     withRequestEvidence(request, () => void next(), options);
   };
@@ -134,11 +138,13 @@ export function evidenceHeaders(
 
 /**
  * A `fetch` that adds {@link evidenceHeaders} to each request made within a context. Use it for
- * services of your own only. Rejects with EVIDENCE_TOO_LARGE before anything is sent.
+ * services of your own only. Rejects with EVIDENCE_TOO_LARGE before anything is sent; throws
+ * CONFIG_UNKNOWN_OPTION and CONFIG_INVALID when it is made.
  */
 export function evidenceFetch(
   options: EvidenceOptions & { readonly fetch?: typeof globalThis.fetch } = {},
 ): typeof globalThis.fetch {
+  checkEvidenceOptions(options, ['heads', 'fetch'], 'evidenceFetch');
   const send = options.fetch ?? globalThis.fetch;
   return async (input, init) => {
     const given = init?.headers ?? (input instanceof Request ? input.headers : undefined);
@@ -164,10 +170,24 @@ function evidenceIn(header: string): Evidence {
   return decodeEvidence(decodePercent(pair.slice(pair.indexOf('=') + 1).trim()));
 }
 
+/** All options here are functions. */
+function checkEvidenceOptions(options: object, known: readonly string[], path: string): void {
+  checkOptions(options, known, path);
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined || typeof value === 'function') continue;
+    const where = fieldPath(path, name);
+    throw new TallyError('CONFIG_INVALID', {
+      what: `${name} is not a function`,
+      where,
+      mend: `give a function, or leave ${name} out`,
+      details: { path: where },
+    });
+  }
+}
+
 /** Tokens need no percent-encoding, but whoever passes baggage on may have encoded them: once. */
 function decodePercent(value: string): string {
   if (!value.includes('%')) return value;
-  if (value.length > 3 * TOKEN_CHARACTERS_MAX) throw tooLarge();
   try {
     return decodeURIComponent(value);
   } catch {
@@ -176,7 +196,7 @@ function decodePercent(value: string): string {
 }
 
 /** Only lanes that the application has; a lane of somebody else cannot be waited for here. */
-function known(evidence: Evidence, heads: Evidence): Evidence {
+function ofKnownLanes(evidence: Evidence, heads: Evidence): Evidence {
   return new Map([...evidence].filter(([lane]) => heads.has(lane)));
 }
 

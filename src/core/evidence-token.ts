@@ -30,9 +30,9 @@ export function encodeEvidence(evidence: Evidence): EvidenceToken {
   if (evidence.size > TOKEN_LANES_MAX)
     throw tooLarge(`${evidence.size} lanes, at most ${TOKEN_LANES_MAX} can be carried`);
   let token = VERSION;
-  for (const lane of [...evidence.keys()].toSorted(byCode))
-    for (const { epoch, offset } of evidence.get(lane) ?? [])
-      token += `~${lane}@${epoch}.${offset}`;
+  const lanes = [...evidence].toSorted(([left], [right]) => (left < right ? -1 : 1));
+  for (const [lane, positions] of lanes)
+    for (const { epoch, offset } of positions) token += `~${lane}@${epoch}.${offset}`;
   if (token.length > TOKEN_CHARACTERS_MAX)
     throw tooLarge(`${token.length} characters, at most ${TOKEN_CHARACTERS_MAX} can be carried`);
   return token as EvidenceToken;
@@ -84,10 +84,6 @@ function append(evidence: Map<string, Position[]>, lane: string, at: Position): 
   if (positions.length === EPOCHS_PER_LANE_MAX)
     throw tooLarge(`more than ${EPOCHS_PER_LANE_MAX} epochs of one lane`);
   positions.push(at);
-}
-
-function byCode(left: string, right: string): number {
-  return left < right ? -1 : Number(left > right);
 }
 
 function tooLarge(reason: string): TallyError {

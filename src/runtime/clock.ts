@@ -53,6 +53,6 @@ function startTimer(
 }
 
 /** The ABORTED error for a signal that has aborted; its reason is the cause. */
-export function aborted(signal: AbortSignal): TallyError {
+function aborted(signal: AbortSignal): TallyError {
   return new TallyError('ABORTED', { what: 'the caller gave up', cause: signal.reason });
 }
