@@ -51,11 +51,6 @@ export class LedgerThread {
     this.ask('close');
     await this.#exited;
   }
-
-  /** Ends the thread where it stands, as a crash would. */
-  async terminate(): Promise<void> {
-    await this.#worker.terminate();
-  }
 }
 
 /**
