@@ -7,7 +7,7 @@ export const NAME_BYTES_MAX = 1_024;
 export const VALUE_BYTES_MAX: number = 8 * 1024 * 1024;
 /** One step is executed while all others wait, so one step may not hold the ledger for long. */
 export const STEP_OPERATIONS_MAX = 10_000;
-export const STEP_BYTES_MAX: number = 64 * 1024 * 1024;
+const STEP_BYTES_MAX = 64 * 1024 * 1024;
 
 /**
  * Refuses, before it waits with others, a step that the ledger could not take, and returns about how

@@ -23,8 +23,8 @@ import { LedgerThread } from './thread.ts';
 export const WAITING_MAX = 100_000;
 export const WAITING_BYTES_MAX: number = 256 * 1024 * 1024;
 /** One flush takes this much at most, so that nobody waits for a transaction without end. */
-export const FLUSH_STEPS_MAX = 8_192;
-export const FLUSH_BYTES_MAX: number = 16 * 1024 * 1024;
+const FLUSH_STEPS_MAX = 8_192;
+const FLUSH_BYTES_MAX = 16 * 1024 * 1024;
 
 interface WaitingStep {
   readonly operations: readonly LedgerOperation[];

@@ -17,8 +17,10 @@ export class LedgerThread {
     heard: { readonly answer: (answer: Answer) => void; readonly died: (cause: unknown) => void },
   ) {
     // The sources are run as they are, the build is JavaScript: the worker is what this file is.
-    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-    this.#worker = new Worker(new URL(`./worker.${extension}`, import.meta.url), {
+    const program = import.meta.url.endsWith('.ts')
+      ? new URL('./worker.ts', import.meta.url)
+      : new URL('./worker.js', import.meta.url);
+    this.#worker = new Worker(program, {
       name: 'tallystick-ledger',
       workerData: setup,
       execArgv: inheritedArguments(process.execArgv),
