@@ -29,6 +29,12 @@ const CALL_CHARACTERS_MAX = 512 * 1024 * 1024;
 /** Kept free below the bound for the head and the seal of a segment, beside the last commit. */
 const HEAD_BYTES_MAX = 1024;
 
+/**
+ * Small frames are written into room that was filled with zeros before: a sync is then one of data
+ * alone, without the journal commit that a growing file costs, which more than halves its time.
+ */
+const ROOM_BYTES = 256 * 1024;
+
 export interface AppenderOptions {
   readonly dir: string;
   readonly segmentBytes: number;
@@ -79,6 +85,9 @@ export class SegmentAppender implements LogAppender {
   #closing: Promise<void> | undefined;
   /** Bytes past the end may be there from a write that failed. */
   #torn = false;
+  /** The end of the file: of its frames, or of the zeros after them. */
+  #fileBytes: number;
+  readonly #roomBytes: number;
 
   constructor(
     options: AppenderOptions,
@@ -98,6 +107,8 @@ export class SegmentAppender implements LogAppender {
     this.#handle = opened.handle;
     this.#head = opened.head;
     this.#onEnd = opened.onEnd;
+    this.#fileBytes = list.last?.bytes ?? 0;
+    this.#roomBytes = Math.min(ROOM_BYTES, Math.floor(options.segmentBytes / 4));
   }
 
   get tail(): LogTail {
@@ -154,6 +165,7 @@ export class SegmentAppender implements LogAppender {
     const seal = encodeFrame(frameKinds.seal, last.next, this.#head.commitAt, Buffer.alloc(0));
     try {
       await writeAll(this.#handle, seal, last.bytes);
+      await this.#handle.truncate(last.bytes + seal.length);
       await this.#handle.datasync();
       this.#list.extend(seal.length, last.next);
     } catch {
@@ -190,7 +202,8 @@ export class SegmentAppender implements LogAppender {
   #pack(calls: Call[]): boolean {
     const { bytesMax } = this.#options;
     const writer = this.#writer;
-    const reserve = HEAD_BYTES_MAX + 3 * (this.#head.commit?.payload.length ?? 0);
+    const headBytes = HEAD_BYTES_MAX + 3 * (this.#head.commit?.payload.length ?? 0);
+    const reserve = headBytes + this.#roomBytes;
     writer.begin(this.#list.next, this.#head.commitAt);
     for (const call of this.#queue) {
       if (calls.length > 0 && writer.bytes >= FLUSH_BYTES_MAX) break;
@@ -219,7 +232,10 @@ export class SegmentAppender implements LogAppender {
     if (hasRecords && size + frame.length > this.#options.segmentBytes) await this.#roll();
     point('log.before-write');
     this.#torn = true;
-    await writeAll(this.#handle, frame, this.#list.last?.bytes ?? 0);
+    const at = this.#list.last?.bytes ?? 0;
+    await this.#makeRoom(at, frame.length);
+    await writeAll(this.#handle, frame, at);
+    this.#fileBytes = Math.max(this.#fileBytes, at + frame.length);
     point('log.after-write-before-sync');
     const [, mine] = await Promise.all([
       this.#options.sync === 'always' ? this.#handle.datasync() : undefined,
@@ -236,13 +252,30 @@ export class SegmentAppender implements LogAppender {
     this.#list.extend(frame.length, writer.next);
   }
 
+  /** Fills the place of a small frame, and of many after it, with zeros, if they are not there. */
+  async #makeRoom(at: number, bytes: number): Promise<void> {
+    if (bytes * 4 > this.#roomBytes || at + bytes <= this.#fileBytes) return;
+    try {
+      await writeAll(this.#handle, Buffer.alloc(this.#roomBytes), at);
+      this.#fileBytes = at + this.#roomBytes;
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      // There may still be room for the frame itself.
+      await this.#handle.truncate(at);
+    }
+  }
+
   /** Goes on in a new segment. */
   async #roll(): Promise<void> {
     const { dir } = this.#options;
+    const end = this.#list.last?.bytes ?? 0;
     const made = await createSegment(dir, this.#list.next, this.rank, this.#head);
     const previous = this.#handle;
+    const hadRoom = this.#fileBytes > end;
     this.#handle = made.handle;
+    this.#fileBytes = made.segment.bytes;
     this.#list.push(made.segment);
+    if (hadRoom) await previous.truncate(end);
     await previous.close();
     point('log.after-new-segment');
   }
@@ -266,7 +299,9 @@ export class SegmentAppender implements LogAppender {
   /** Removes what a failed write left, or nothing could be told from damage later. */
   async #cutTorn(): Promise<void> {
     if (!this.#torn) return;
-    await this.#handle.truncate(this.#list.last?.bytes ?? 0);
+    const end = this.#list.last?.bytes ?? 0;
+    await this.#handle.truncate(end);
+    this.#fileBytes = end;
     this.#torn = false;
   }
 

@@ -229,6 +229,9 @@ class SegmentLog implements Log {
     const made = await createSegment(dir, tail?.next ?? 0, claimed.rank, head);
     point('log.after-new-segment');
     await this.#clean(claimed.rank);
+    const last = segments.at(-1);
+    // What is after its end still takes up the disk; no reader goes there.
+    if (last !== undefined && tail !== undefined) last.bytes = tail.fileBytes;
     this.#list.replace(segments);
     this.#list.push(made.segment);
     this.#known = true;

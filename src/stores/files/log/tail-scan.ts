@@ -18,7 +18,8 @@ const SCAN_AHEAD_BYTES = 256 * 1024;
 /** Where the log ends, and with what. */
 export interface TailScan extends SegmentHead {
   readonly next: number;
-  /** The end of the last whole frame; what is after it is a torn write. */
+  readonly fileBytes: number;
+  /** The end of the last whole frame; what is after it is a torn write, or room for more. */
   readonly bytes: number;
 }
 
@@ -89,7 +90,7 @@ class SegmentScan {
       end = frameEnd;
     }
     if (final !== undefined && !(await this.#isWhole(final))) {
-      if (end !== this.#size)
+      if (!(await this.#isZeroFrom(end)))
         throw corrupt(
           this.#segment.path,
           final.at,
@@ -101,7 +102,7 @@ class SegmentScan {
     } else if (end < this.#size) {
       await this.#refuseFramesAfter(end, next);
     }
-    return { next, bytes: end, ...(await this.#ending(head, places)) };
+    return { next, bytes: end, fileBytes: this.#size, ...(await this.#ending(head, places)) };
   }
 
   async #ending(
@@ -133,6 +134,12 @@ class SegmentScan {
     const later = torn ? findFrameAfter(rest, FRAME_HEADER_BYTES, next + 1) : found;
     if (later !== -1)
       throw corrupt(this.#segment.path, at, 'a frame followed by others fails its checksum');
+  }
+
+  /** Whether there is nothing from `at` on but the room that was made for later frames. */
+  async #isZeroFrom(at: number): Promise<boolean> {
+    const rest = await this.#window.load(at, this.#size - at, this.#size, SCAN_AHEAD_BYTES);
+    return rest.every((byte) => byte === 0);
   }
 
   async #isWhole({ at, header }: Place): Promise<boolean> {
