@@ -93,7 +93,7 @@ export function item(sku: string, name: string, price = 100): Row {
 }
 
 /** Inserts a product. */
-export function insert(sku: string, name = sku): SourceStep {
+export function insert(sku: string, name: string = sku): SourceStep {
   return { kind: 'insert', table: 'products', row: item(sku, name) };
 }
 

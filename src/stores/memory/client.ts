@@ -36,7 +36,9 @@ export function memoryClient(connection: Connection): MemoryClient {
     },
     rows(name) {
       connection.check();
-      return new Map([...visibleTexts(state, name)].map(([key, text]) => [key, decodeRow(text)]));
+      return new Map(
+        [...(visibleTexts(state, name) ?? [])].map(([key, text]) => [key, decodeRow(text)]),
+      );
     },
   };
 }
@@ -47,13 +49,16 @@ export function addTable(state: MemoryState, name: string, table: MemoryTable): 
   state.source.tables.set(name, { name, key: [...key], columns: [...columns], rows: new Map() });
 }
 
-/** Rows as canonical text: of the visible generation of the flow that fills `name`, or of the table `name`. */
-export function visibleTexts(state: MemoryState, name: string): ReadonlyMap<string, string> {
+/** Rows as canonical text: of the visible generation of the flow that fills `name`, or of the table `name`; undefined if there is neither. */
+export function visibleTexts(
+  state: MemoryState,
+  name: string,
+): ReadonlyMap<string, string> | undefined {
   for (const { visible, generations } of state.flows.values()) {
     const rows = generations.get(visible)?.targets.get(name);
     if (rows !== undefined) return withoutTombstones(rows);
   }
-  return state.source.tables.get(name)?.rows ?? new Map();
+  return state.source.tables.get(name)?.rows;
 }
 
 function withoutTombstones(rows: ReadonlyMap<string, VersionedRow>): ReadonlyMap<string, string> {

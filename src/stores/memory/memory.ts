@@ -2,6 +2,9 @@ import { checkOptions } from '../../core/options.ts';
 import type { SinkSupports } from '../../ports/sink.ts';
 import type { Store, StoreContext, StoreDefinition } from '../../ports/store.ts';
 import { addTable, memoryClient, type MemoryClient, type MemoryTable } from './client.ts';
+import { MemoryKeyValue } from './key-value.ts';
+import { MemoryObjects } from './objects.ts';
+import { MemoryScan } from './scan.ts';
 import { MemorySink, memorySinkSupports } from './sink.ts';
 import { MemorySource } from './source.ts';
 import { Connection, createMemoryState, type MemoryState } from './state.ts';
@@ -20,6 +23,9 @@ export interface MemoryOptions {
 export interface MemoryStore extends Store<MemoryClient> {
   readonly source: MemorySource;
   readonly sink: MemorySink;
+  readonly keyValue: MemoryKeyValue;
+  readonly objects: MemoryObjects;
+  readonly scan: MemoryScan;
   /** Ends it at once, as a killed process does: what is under way never reaches the state. */
   crash(): void;
 }
@@ -63,6 +69,9 @@ function openedMemory(
     client: memoryClient(connection),
     source: new MemorySource(connection, clock),
     sink: new MemorySink(connection, sinkSupports),
+    keyValue: new MemoryKeyValue(connection, clock),
+    objects: new MemoryObjects(connection),
+    scan: new MemoryScan(connection),
     vitals: async () => {
       await Promise.resolve();
       connection.check();
