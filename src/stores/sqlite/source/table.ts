@@ -31,6 +31,8 @@ export interface Table {
   readonly nullableKey: readonly string[];
   /** What rows are unique by: the key, and each unique index. A partial one counts as a whole one. */
   readonly unique: readonly (readonly UniqueColumn[])[];
+  /** Some unique index is partial: any column may decide whether a row is in it. */
+  readonly partialUnique: boolean;
 }
 
 /** Reads the shape of a table. Throws TABLE_UNKNOWN or TABLE_UNSUPPORTED, with the remedy. */
@@ -76,6 +78,10 @@ export function inspectTable(connection: Connection, name: string): Table {
               .filter((column) => column['notnull'] !== 1)
               .map((column) => String(column['name'])),
       unique: uniqueColumns(connection, name, rowidKey ? key : []),
+      partialUnique: connection
+        .prepare(`PRAGMA main.index_list(${identifier(name)})`)
+        .all()
+        .some((index) => index['unique'] === 1 && index['partial'] === 1),
     };
   });
 }

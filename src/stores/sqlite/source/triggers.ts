@@ -21,8 +21,8 @@ import type { Table, UniqueColumn } from './table.ts';
  *     tied to the unique values of the insert that noted them; the next such insert, the
  *     update or deletion of the row, and acknowledge() remove them;
  *   - recursive_triggers on: the DELETE trigger records the deletion and removes the candidate;
- *   - a partial unique index counts as a whole one: its candidates are too many, but those that
- *     still exist are not displaced;
+ *   - a partial unique index counts as a whole one, which any update may bring a row into: its
+ *     candidates are too many, but those that still exist are not displaced;
  *   - nothing in the way, which is nearly always: the BEFORE trigger costs its look-ups in indexes
  *     that the insert is about to visit.
  * Not covered: a BEFORE trigger of the application that itself inserts the row which the same
@@ -55,7 +55,7 @@ export function captureTriggers(table: Table, id: number): readonly Trigger[] {
     make('ad', 'AFTER DELETE', '', [sql.recordDelete]),
     make('dx', 'AFTER DELETE', sql.hasCandidates, [sql.forgetOld]),
     make('ai', 'AFTER INSERT', '', [...sql.refuseNullKey, sql.recordCreate]),
-    make('ix', 'AFTER INSERT', sql.hasCandidates, [sql.recordDisplaced('1'), sql.forgetNoted]),
+    make('ix', 'AFTER INSERT', sql.hasCandidates, sql.recordDisplaced('1')),
     make('ak', 'AFTER UPDATE', `NOT (${sql.sameKey})`, [
       ...sql.refuseNullKey,
       sql.recordDelete,
@@ -64,8 +64,7 @@ export function captureTriggers(table: Table, id: number): readonly Trigger[] {
     make('au', 'AFTER UPDATE', sql.sameKey, [sql.recordUpdate]),
     make('ux', 'AFTER UPDATE', sql.hasCandidates, [
       sql.forgetOld,
-      sql.recordDisplaced(`NOT (${sql.sameKey})`),
-      sql.forgetNoted,
+      ...sql.recordDisplaced(`NOT (${sql.sameKey})`),
     ]),
   ];
 }
@@ -80,9 +79,8 @@ interface Statements {
   readonly recordUpdate: string;
   readonly recordDelete: string;
   readonly forgetOld: string;
-  readonly forgetNoted: string;
   /** `keyTaken`: SQL for whether the new row came to its key by this statement. */
-  recordDisplaced(keyTaken: string): string;
+  recordDisplaced(keyTaken: string): readonly string[];
   standsInWay(also: string): string;
   noteCandidates(also: string): readonly string[];
 }
@@ -103,13 +101,17 @@ function statements(table: Table, id: number): Statements {
   const survives = table.rowidKey
     ? `SELECT 1 FROM ${on} AS o WHERE o.${keyColumn}=c.rid`
     : `SELECT 1 FROM ${on} AS o WHERE (${conflict}) AND ${keySql(table, 'o')}=c.key`;
+  const displaced = (keyTaken: string): string =>
+    `_tally_displaced AS c WHERE c.tbl=${id} AND c.by=${by} AND ((c.key=${newKey} AND ${keyTaken}) OR NOT EXISTS (${survives}))`;
   const and = (also: string): string => (also === '' ? '' : ` AND ${also}`);
   const every = (sql: (column: string) => string, joint: string): string =>
     table.key.map((name) => sql(identifier(name))).join(joint);
   return {
-    uniqueChanged: [...new Set(table.unique.flat().map((column) => identifier(column.name)))]
-      .map((name) => `OLD.${name} IS NOT (NEW.${name} COLLATE BINARY)`)
-      .join(' OR '),
+    uniqueChanged: table.partialUnique
+      ? '1'
+      : [...new Set(table.unique.flat().map((column) => identifier(column.name)))]
+          .map((name) => `OLD.${name} IS NOT (NEW.${name} COLLATE BINARY)`)
+          .join(' OR '),
     isOther: `NOT (${every((name) => `o.${name} IS OLD.${name}`, ' AND ')})`,
     sameKey: every((name) => `OLD.${name} IS (NEW.${name} COLLATE BINARY)`, ' AND '),
     hasCandidates: `EXISTS (SELECT 1 FROM _tally_displaced WHERE tbl=${id})`,
@@ -121,10 +123,11 @@ function statements(table: Table, id: number): Statements {
     recordUpdate: `INSERT INTO _tally_changes (tbl,op,key,before,after) VALUES (${id},'u',${newKey},${imageSql(table, 'OLD')},${imageSql(table, 'NEW')})`,
     recordDelete: `INSERT INTO _tally_changes (tbl,op,key,before) VALUES (${id},'d',${oldKey},${imageSql(table, 'OLD')})`,
     forgetOld: `DELETE FROM _tally_displaced WHERE tbl=${id} AND key=${oldKey}`,
-    forgetNoted: `DELETE FROM _tally_displaced WHERE tbl=${id} AND by=${by}`,
-    recordDisplaced: (keyTaken) =>
-      `INSERT INTO _tally_changes (tbl,op,key,before) SELECT ${id},'d',c.key,c.before FROM _tally_displaced AS c ` +
-      `WHERE c.tbl=${id} AND c.by=${by} AND ((c.key=${newKey} AND ${keyTaken}) OR NOT EXISTS (${survives}))`,
+    recordDisplaced: (keyTaken) => [
+      `INSERT INTO _tally_changes (tbl,op,key,before) SELECT ${id},'d',c.key,c.before FROM ${displaced(keyTaken)}`,
+      // Another statement, one that was ignored, may have noted the same rows.
+      `DELETE FROM _tally_displaced WHERE tbl=${id} AND (by=${by} OR key IN (SELECT c.key FROM ${displaced(keyTaken)}))`,
+    ],
     standsInWay: (also) =>
       conflicts
         .map((sql) => `EXISTS (SELECT 1 FROM ${on} AS o WHERE ${sql}${and(also)})`)
