@@ -50,6 +50,13 @@ interface Call {
   next: number;
 }
 
+interface OpenFrame {
+  readonly writer: FrameWriter;
+  readonly calls: Call[];
+  /** Whether the next call would go over the bound. */
+  full: boolean;
+}
+
 /**
  * The one writer of a log.
  *
@@ -76,7 +83,11 @@ export class SegmentAppender implements LogAppender {
   readonly #list: SegmentList;
   readonly #claimPath: string;
   readonly #onEnd: () => void;
-  readonly #writer: FrameWriter = new FrameWriter();
+  /** The frame that calls are put into now; the spare one is being written, or rests. */
+  #open: OpenFrame = { writer: new FrameWriter(), calls: [], full: false };
+  #spare: FrameWriter = new FrameWriter();
+  /** Bytes of the frame that is being written. */
+  #flushing = 0;
   #handle: FileHandle;
   #head: SegmentHead;
   #queue: Call[] = [];
@@ -108,6 +119,7 @@ export class SegmentAppender implements LogAppender {
     this.#head = opened.head;
     this.#onEnd = opened.onEnd;
     this.#fileBytes = list.last?.bytes ?? 0;
+    this.#open.writer.begin(list.next, opened.head.commitAt);
     this.#roomBytes = Math.min(ROOM_BYTES, Math.floor(options.segmentBytes / 4));
   }
 
@@ -120,7 +132,8 @@ export class SegmentAppender implements LogAppender {
     checkRecords(records);
     return await new Promise((resolve, reject) => {
       this.#queue.push({ records, resolve, reject, next: 0 });
-      this.#running ??= this.#run();
+      if (this.#running === undefined) this.#running = this.#run();
+      else this.#pack();
     });
   }
 
@@ -176,54 +189,60 @@ export class SegmentAppender implements LogAppender {
   async #run(): Promise<void> {
     // Calls made in the same turn of the caller share the first flush too.
     await Promise.resolve();
-    while (this.#queue.length > 0) await this.#flush();
+    while (this.#queue.length > 0 || this.#open.calls.length > 0) await this.#flush();
     this.#running = undefined;
   }
 
   async #flush(): Promise<void> {
     const { dir, bytesMax } = this.#options;
-    const calls: Call[] = [];
+    this.#open.full = false;
+    this.#pack();
+    const { calls, writer } = this.#open;
     try {
-      const full = this.#pack(calls);
-      if (calls.length === 0 && full) {
+      if (calls.length === 0) {
         if (!(await this.#ownsClaim())) throw fencedOut(dir, this.rank.epoch);
         await this.#makeReleasable();
         this.#rejectAll(calls, logFull(dir, bytesMax, this.#list.bytes));
         return;
       }
-      if (this.#writer.count > 0) await this.#persist();
+      this.#flushing = writer.bytes;
+      this.#open = { writer: this.#spare, calls: [], full: false };
+      this.#spare = writer;
+      this.#open.writer.begin(writer.next, writer.commitAt);
+      if (writer.count > 0) await this.#persist(writer);
+      this.#flushing = 0;
       for (const call of calls) call.resolve({ next: call.next });
     } catch (error) {
       await this.#fail(calls, error);
     }
   }
 
-  /** Moves waiting calls into one frame; true if the next one would go over the bound. */
-  #pack(calls: Call[]): boolean {
+  /**
+   * Puts waiting calls into the next frame, as far as they fit. Also done while a flush is on its
+   * way, so that records are encoded while the disk is busy with those before.
+   */
+  #pack(): void {
     const { bytesMax } = this.#options;
-    const writer = this.#writer;
+    const { writer, calls } = this.#open;
     const headBytes = HEAD_BYTES_MAX + 3 * (this.#head.commit?.payload.length ?? 0);
-    const reserve = headBytes + this.#roomBytes;
-    writer.begin(this.#list.next, this.#head.commitAt);
-    for (const call of this.#queue) {
-      if (calls.length > 0 && writer.bytes >= FLUSH_BYTES_MAX) break;
+    const taken = this.#list.bytes + this.#flushing + this.#roomBytes + headBytes;
+    while (!this.#open.full && (calls.length === 0 || writer.bytes < FLUSH_BYTES_MAX)) {
+      const [call] = this.#queue;
+      if (call === undefined) return;
       const mark = writer.mark();
       for (const record of call.records) writer.add(record);
-      const after = this.#list.bytes + writer.bytes + reserve;
-      if (after > bytesMax && call.records.length > 0) {
+      if (taken + writer.bytes > bytesMax && call.records.length > 0) {
         writer.rewind(mark);
-        this.#queue.splice(0, calls.length);
-        return true;
+        this.#open.full = true;
+        return;
       }
       call.next = writer.next;
       calls.push(call);
+      this.#queue.shift();
     }
-    this.#queue.splice(0, calls.length);
-    return false;
   }
 
-  async #persist(): Promise<void> {
-    const writer = this.#writer;
+  async #persist(writer: FrameWriter): Promise<void> {
     const frame = writer.finish();
     await this.#cutTorn();
     const { last } = this.#list;
@@ -328,9 +347,12 @@ export class SegmentAppender implements LogAppender {
   }
 
   #rejectAll(calls: readonly Call[], error: unknown): void {
-    const waiting = this.#queue;
+    const waiting = [...calls, ...this.#open.calls, ...this.#queue];
     this.#queue = [];
-    for (const call of [...calls, ...waiting]) call.reject(error);
+    this.#flushing = 0;
+    this.#open = { writer: this.#open.writer, calls: [], full: false };
+    this.#open.writer.begin(this.#list.next, this.#head.commitAt);
+    for (const call of new Set(waiting)) call.reject(error);
   }
 }
 
