@@ -68,8 +68,8 @@ async function readAll(log: Log): Promise<LogRecord[]> {
   return found;
 }
 
-/** Opens what a file has become, appends to it and reads it; the code of the error if one came. */
-async function outcome(name: string, bytes: Buffer): Promise<LogRecord[] | unknown> {
+/** Opens what a file has become, appends to it and reads it: the records, or the error that came. */
+async function outcome(name: string, bytes: Buffer): Promise<unknown> {
   const dir = await newDirectory();
   await writeFile(join(dir, name), bytes);
   await using log = await segmentLog({ dir, sync: 'os' }).open(context);

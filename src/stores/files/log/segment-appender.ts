@@ -363,7 +363,7 @@ function checkRecords(records: readonly LogRecord[]): void {
       isWhole(epoch, EPOCH_MAX) && isWhole(offset, OFFSET_MAX) && isWhole(ordinal, ORDINAL_MAX);
     if (!identified || (kind !== 'change' && kind !== 'commit') || typeof payload !== 'string') {
       throw new TallyError('POSITION_OUT_OF_RANGE', {
-        what: `a ${String(kind)} with epoch ${epoch}, offset ${offset}, ordinal ${ordinal} is no record of a log`,
+        what: `a ${kind} with epoch ${epoch}, offset ${offset}, ordinal ${ordinal} is no record of a log`,
         mend: 'map the positions of the source to whole numbers within the limits, in its adapter',
         details: { epoch, offset, ordinal },
       });

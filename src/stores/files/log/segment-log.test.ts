@@ -215,7 +215,8 @@ describe('a full disk', () => {
     const prototype = Object.getPrototypeOf(handle) as FileHandle;
     await handle.close();
     let room = bytes;
-    const write = prototype.write as (...args: unknown[]) => Promise<{ bytesWritten: number }>;
+    const write: unknown = Reflect.get(prototype, 'write');
+    if (typeof write !== 'function') throw new Error('a file handle has no write');
     const spy = vi.spyOn(prototype, 'write').mockImplementation(function limited(
       this: FileHandle,
       ...[buffer, offset, length, position]: unknown[]
@@ -223,7 +224,7 @@ describe('a full disk', () => {
       const fits = Math.min(Number(length), room);
       room -= fits;
       if (fits === 0) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
-      return write.call(this, buffer, offset, fits, position) as never;
+      return Reflect.apply(write, this, [buffer, offset, fits, position]) as never;
     });
     return { free: () => spy.mockRestore() };
   }
