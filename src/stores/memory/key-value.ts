@@ -1,6 +1,6 @@
 import { decodeValue, encodeValue } from '../../core/codec.ts';
 import { TallyError } from '../../core/errors.ts';
-import { checkNumber } from '../../core/options.ts';
+import { checkNumber, checkOptions } from '../../core/options.ts';
 import type { Value } from '../../core/row.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type {
@@ -39,8 +39,15 @@ export class MemoryKeyValue implements KeyValue {
   }
 
   async set(key: string, value: Value, options: SetOptions = {}): Promise<number> {
+    checkOptions(options, ['ttlMs', 'ifVersion'], 'set');
     const { ttlMs, ifVersion } = options;
     if (ttlMs !== undefined) checkNumber(ttlMs, 'set.ttlMs', { min: 1 });
+    if (ifVersion !== undefined) checkNumber(ifVersion, 'set.ifVersion', { min: 0, integer: true });
+    if (!key.isWellFormed())
+      throw new TallyError('VALUE_UNSUPPORTED', {
+        what: 'a key must be well-formed text',
+        where: this.#connection.name,
+      });
     const text = encodeValue(value);
     this.#bounded('key', key, this.supports.keyBytesMax);
     this.#bounded('value', text, this.supports.valueBytesMax);
