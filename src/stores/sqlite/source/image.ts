@@ -95,10 +95,12 @@ function integerSql(x: string): string {
 }
 
 function realSql(x: string): string {
+  const short = `printf('%!.15g',${x})`;
   return (
-    `CASE WHEN ${x} BETWEEN -999999999999999.0 AND 999999999999999.0 AND ${x}=CAST(${x} AS INTEGER) ` +
+    `CASE WHEN ${x} BETWEEN -9007199254740991.0 AND 9007199254740991.0 AND ${x}=CAST(${x} AS INTEGER) ` +
     `THEN CAST(${x} AS INTEGER) ` +
-    `WHEN abs(${x}) BETWEEN 1e-4 AND 1e15 AND CAST(printf('%!.15g',${x}) AS REAL)=${x} THEN ${x} ` +
+    // Fifteen digits that read as the same number are its shortest form, which JavaScript writes.
+    `WHEN abs(${x}) BETWEEN 1e-4 AND 1e15 AND CAST(${short} AS REAL)=${x} THEN json(${short}) ` +
     `ELSE json_object('$r',quote(${x})) END`
   );
 }
