@@ -18,3 +18,19 @@ export {
   type SourceStep,
   type SourceSubject,
 } from './source.ts';
+export {
+  keyValueConformance,
+  type KeyValueConformanceOptions,
+  type KeyValueSubject,
+} from './key-value.ts';
+export {
+  scanConformance,
+  type KeyedRow,
+  type ScanConformanceOptions,
+  type ScanSubject,
+} from './scan.ts';
+export {
+  objectsConformance,
+  type ObjectsConformanceOptions,
+  type ObjectsSubject,
+} from './objects.ts';

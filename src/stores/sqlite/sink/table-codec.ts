@@ -87,9 +87,9 @@ export function tableCodec(
 function encoderOf(column: string, type: string): Encode {
   if (/^\s*JSON\b/i.test(type)) return (value) => (value === null ? null : encodeValue(value));
   if (affinityOf(type) === 'TEXT')
-    return (value) => bound(typeof value === 'object' ? value : textOf(value));
+    return (value) => bindable(typeof value === 'object' ? value : textOf(value));
   return (value) => {
-    if (!Number.isNaN(value)) return bound(value);
+    if (!Number.isNaN(value)) return bindable(value);
     throw new TallyError('VALUE_UNSUPPORTED', {
       what: `the column ${column} is NaN, which SQLite would store as NULL`,
       mend: 'project it to null, or declare the column as JSON',
@@ -103,7 +103,7 @@ function textOf(value: Exclude<Value, object | null>): string {
   return String(typeof value === 'boolean' ? Number(value) : value);
 }
 
-function bound(value: Value): SQLInputValue {
+function bindable(value: Value): SQLInputValue {
   switch (typeof value) {
     case 'boolean':
       return Number(value);
