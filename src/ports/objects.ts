@@ -31,11 +31,19 @@ export interface MultipartUpload {
   abort(): Promise<void>;
 }
 
-/** Objects by key, streamed in both directions: memory is bounded whatever their size. */
+/**
+ * Objects by key, streamed in both directions: memory is bounded whatever their size. A key
+ * is a well-formed text of 1 to 1024 bytes in UTF-8 and has no structure; VALUE_UNSUPPORTED otherwise.
+ */
 export interface Objects {
   readonly supports: ObjectsSupports;
   /** Atomic: a reader sees the old object or the whole new one. Throws CONDITION_FAILED, STORE_FULL. */
   put(key: string, body: AsyncIterable<Uint8Array> | Uint8Array, options?: PutOptions): Promise<ObjectInfo>;
+  /**
+   * Undefined if there is no such object. `range.end` is the first byte that is not wanted; a range
+   * past the end is cut. A body that is not read to its end must be given up (`return`, or `break`
+   * out of the loop): it may hold a file or a connection open.
+   */
   get(key: string, options?: { readonly range?: { readonly start: number; readonly end?: number } }): Promise<{ readonly info: ObjectInfo; readonly body: AsyncIterable<Uint8Array> } | undefined>;
   head(key: string): Promise<ObjectInfo | undefined>;
   delete(key: string, options?: { readonly ifMatch?: string }): Promise<boolean>;

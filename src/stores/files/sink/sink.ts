@@ -1,0 +1,88 @@
+import { TallyError } from '../../../core/errors.ts';
+import type {
+  Checkpoint,
+  OpenSinkOptions,
+  Sink,
+  SinkSession,
+  SinkSupports,
+  TargetShape,
+} from '../../../ports/sink.ts';
+import { closedStore } from '../errors.ts';
+import type { Shelf } from '../objects/shelf.ts';
+import { FlowFiles } from './flow-files.ts';
+import { FileSinkSession } from './session.ts';
+
+/** The sink of a store of files: one object for each row, at `target/key`. */
+export class FileSink implements Sink {
+  readonly supports: SinkSupports;
+  readonly #shelf: Shelf;
+  readonly #where: string;
+  #open = true;
+
+  constructor(shelf: Shelf, supports: SinkSupports, where: string) {
+    this.#shelf = shelf;
+    this.supports = supports;
+    this.#where = where;
+  }
+
+  async open(options: OpenSinkOptions): Promise<SinkSession> {
+    const { flow, generation, workerEpoch } = options;
+    const files = this.#files(flow);
+    await files.alone(async () => {
+      await files.checkClaim(workerEpoch);
+      const held = await files.claim();
+      if (held !== undefined && held.generation !== generation) throw oneGeneration(flow);
+      const targets = new Set(held?.targets);
+      for (const { target } of options.targets) targets.add(target);
+      await files.writeClaim({ workerEpoch, generation, targets: [...targets] });
+    });
+    return new FileSinkSession({
+      shelf: this.#shelf,
+      files,
+      open: options,
+      rowBytesMax: this.supports.rowBytesMax,
+      check: () => this.#check(),
+    });
+  }
+
+  async generation(flow: string): Promise<number | undefined> {
+    return (await this.#files(flow).claim())?.generation;
+  }
+
+  async switchTo(
+    flow: string,
+    _to: number,
+    _targets: readonly TargetShape[],
+    _workerEpoch: number,
+  ): Promise<void> {
+    this.#check();
+    throw oneGeneration(flow);
+  }
+
+  async peek(flow: string): Promise<Checkpoint | undefined> {
+    return this.#files(flow).checkpoint();
+  }
+
+  /** Ends it and its sessions. */
+  close(): void {
+    this.#open = false;
+  }
+
+  #files(flow: string): FlowFiles {
+    this.#check();
+    return new FlowFiles(this.#shelf, flow);
+  }
+
+  #check(): void {
+    if (!this.#open) throw closedStore(this.#where);
+  }
+}
+
+function oneGeneration(flow: string): TallyError {
+  return new TallyError('CAPABILITY_MISSING', {
+    what: `flow ${flow} can have one generation only: readers find objects by their keys, and two cannot share them`,
+    where: 'sink',
+    mend: 'reset the flow and let it fill the same target again, or let a new flow write to a new target',
+    details: { capability: 'switchOver', flow },
+  });
+}
