@@ -1,5 +1,4 @@
 import { TallyError } from '../../core/errors.ts';
-import { checkNumber } from '../../core/options.ts';
 import type {
   MultipartUpload,
   ObjectInfo,
@@ -7,6 +6,13 @@ import type {
   ObjectsSupports,
   PutOptions,
 } from '../../ports/objects.ts';
+import {
+  checkHasParts,
+  checkMetadata,
+  checkObjectKey,
+  checkPartNumber,
+  checkRange,
+} from './object-limits.ts';
 import type { Connection, ObjectState } from './state.ts';
 
 type Body = AsyncIterable<Uint8Array> | Uint8Array;
@@ -31,6 +37,8 @@ export class MemoryObjects implements Objects {
 
   async put(key: string, body: Body, options: PutOptions = {}): Promise<ObjectInfo> {
     this.#connection.check();
+    checkObjectKey(key);
+    checkMetadata(key, options.metadata);
     return this.#store(key, await collect(body, key, options.signal), options);
   }
 
@@ -38,6 +46,8 @@ export class MemoryObjects implements Objects {
     key: string,
     options: { readonly range?: { readonly start: number; readonly end?: number } } = {},
   ): Promise<{ readonly info: ObjectInfo; readonly body: AsyncIterable<Uint8Array> } | undefined> {
+    checkObjectKey(key);
+    checkRange(options.range);
     const found = await this.#unit('get', 0, (objects) => objects.get(key));
     if (found === undefined) return undefined;
     const { start = 0, end = found.body.length } = options.range ?? {};
@@ -45,6 +55,7 @@ export class MemoryObjects implements Objects {
   }
 
   async head(key: string): Promise<ObjectInfo | undefined> {
+    checkObjectKey(key);
     return this.#unit('head', 0, (objects) => {
       const found = objects.get(key);
       return found === undefined ? undefined : infoOf(key, found);
@@ -52,6 +63,7 @@ export class MemoryObjects implements Objects {
   }
 
   async delete(key: string, options: { readonly ifMatch?: string } = {}): Promise<boolean> {
+    checkObjectKey(key);
     return this.#unit('delete', 1, (objects) => {
       checkCondition(key, objects.get(key), options);
       return objects.delete(key);
@@ -76,6 +88,7 @@ export class MemoryObjects implements Objects {
   }
 
   async createMultipart(key: string): Promise<MultipartUpload> {
+    checkObjectKey(key);
     const uploadId = await this.#unit('createMultipart', 1, () => `upload-${this.#next()}`);
     const parts = new Map<number, Uint8Array>();
     let open = true;
@@ -91,7 +104,7 @@ export class MemoryObjects implements Objects {
       uploadId,
       part: async (number, body) => {
         check();
-        checkNumber(number, 'part.number', { min: 1, integer: true });
+        checkPartNumber(number);
         const bytes = await collect(body, key, undefined);
         const etag = await this.#unit('part', 1, () => {
           check();
@@ -102,6 +115,8 @@ export class MemoryObjects implements Objects {
       },
       complete: async (options = {}) => {
         check();
+        checkHasParts(key, parts.size);
+        checkMetadata(key, options.metadata);
         const ordered = [...parts]
           .toSorted(([left], [right]) => left - right)
           .map(([, bytes]) => bytes);
