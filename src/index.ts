@@ -3,7 +3,6 @@ export {
   type TallyApp,
   type TallyOptions,
   type Stores,
-  type LedgerDefinition,
   type LogDefinition,
 } from './app/definition.ts';
 export { open, type OpenOptions } from './app/open.ts';
@@ -28,3 +27,5 @@ export type { Key, Row, Scalar, Value } from './core/row.ts';
 export { errorCodes, isTallyError, TallyError, type ErrorCode } from './core/errors.ts';
 export { coversEvidence, mergeEvidence, noEvidence, type Evidence } from './core/evidence.ts';
 export { currentEvidence, runInContext, withEvidence } from './runtime/context.ts';
+export type { LedgerDefinition } from './ports/ledger.ts';
+export { decodeEvidence, encodeEvidence } from './core/evidence-token.ts';

@@ -196,7 +196,7 @@ test.each([
     await using app = await open(shop({ titles: titles({ project: project as never }) }));
     await insert(app, { sku: 'a' });
     const records = await waitFor(async () => {
-      const found = await app.ledger.list('parked/titles@1');
+      const found = await app.ledger.list('parked/titles');
       return found.length > 0 ? found : undefined;
     });
     expect(JSON.parse(records[0]?.value ?? '{}')).toMatchObject({
@@ -247,15 +247,15 @@ test('a rebuild runs beside the flow, and readers never miss a row', async () =>
   await using app = await open(shop({ titles: titles() }));
   await insert(app, ...Array.from({ length: 3_000 }, (_, sku) => ({ sku: `s${sku}`, title: 'x' })));
   await rowsAfter(app, await insert(app, { sku: 's0', title: 'y' }));
-  let done = false;
+  const end = { reached: false };
   const rebuilt = ask(app, { of: 'flow', flow: 'titles', request: { kind: 'rebuild' } }).finally(
     () => {
-      done = true;
+      end.reached = true;
     },
   );
   let writes = 0;
   let after: Evidence = new Map();
-  while (!done) {
+  while (!end.reached) {
     after = await insert(app, { sku: `s${writes % 3_000}`, title: `w${writes}` });
     expect(app.stores.search.client.rows('documents').size).toBe(3_000);
     writes += 1;

@@ -2,18 +2,13 @@ import { TallyError } from '../core/errors.ts';
 import { isLaneName } from '../core/evidence.ts';
 import { checkOptions, suggest } from '../core/options.ts';
 import type { FlowDefinition } from '../flow/definition.ts';
-import type { Ledger } from '../ports/ledger.ts';
+import type { LedgerDefinition } from '../ports/ledger.ts';
 import type { Log } from '../ports/log.ts';
 import type { Source } from '../ports/source.ts';
 import type { Store, StoreContext, StoreDefinition } from '../ports/store.ts';
 
 /** The stores of an application, by name. */
 export type Stores = Readonly<Record<string, StoreDefinition>>;
-
-/** How a ledger is opened, e.g. `sqliteLedger({ file })`. */
-export interface LedgerDefinition {
-  open(context: StoreContext): Promise<Ledger>;
-}
 
 /** How the log of one lane is opened, e.g. `segmentLog({ dir })`. */
 export interface LogDefinition {

@@ -37,14 +37,8 @@ export async function open<Declared extends Stores>(
   } = options;
   await using opened = new AsyncDisposableStack();
   const stores: Record<string, Store> = {};
-  await mkdir(app.dir, { recursive: true }).catch((cause: unknown) => {
-    throw new TallyError('STORE_UNREACHABLE', {
-      what: 'the folder of the application cannot be made',
-      where: app.dir,
-      mend: 'check the path and its permissions, or set dir',
-      cause,
-    });
-  });
+  // Only what is embedded lives in the folder: nothing is left behind where all of it is elsewhere.
+  if (app.ledger === undefined || app.log === undefined) await makeFolder(app.dir);
   for (const [name, definition] of Object.entries(app.stores)) {
     stores[name] = opened.use(await definition.open({ name, clock, random }));
   }
@@ -54,4 +48,15 @@ export async function open<Declared extends Stores>(
   const lanes = await openLanes(app, stores, ledger, context);
   opened.move();
   return new OpenApp<Declared>({ app, stores, lanes, ledger, clock, random, owner, isDead, run });
+}
+
+async function makeFolder(dir: string): Promise<void> {
+  await mkdir(dir, { recursive: true }).catch((cause: unknown) => {
+    throw new TallyError('STORE_UNREACHABLE', {
+      what: 'the folder of the application cannot be made',
+      where: dir,
+      mend: 'check the path and its permissions, or set dir',
+      cause,
+    });
+  });
 }

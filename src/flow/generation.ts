@@ -166,7 +166,6 @@ export class Generation implements AsyncDisposable {
   ): Promise<SinkReport> {
     let { writes, origins } = batch;
     for (let attempt = 1; ; attempt += 1) {
-      point('sink.before-apply');
       const report = await this.session.apply({
         writes,
         state: batch.state,

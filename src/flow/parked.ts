@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { encodeKey, encodeValue } from '../core/codec.ts';
 import { errorText, isTallyError, TallyError } from '../core/errors.ts';
 import { compareIdentities, type Identity } from '../core/position.ts';
@@ -6,6 +7,9 @@ import type { Ledger, LedgerOperation } from '../ports/ledger.ts';
 import type { LogRecord } from '../ports/log.ts';
 import type { Put } from './definition.ts';
 import { writeName } from './project.ts';
+
+/** Characters of a key that a unit's name shows in full. */
+const KEY_SHOWN_MAX = 160;
 
 /** The unit that is held back: a target row, or a source row if its projection threw. */
 export type ParkUnit =
@@ -26,9 +30,27 @@ export interface ParkedChange extends Identity {
 
 /** The name of a unit, as screens and commands use it. */
 export function unitName(unit: ParkUnit): string {
+  const key = unit.key.length <= KEY_SHOWN_MAX ? unit.key : shortened(unit.key);
   return unit.by === 'target'
-    ? `target ${writeName(unit.target, unit.key)}`
-    : `source ${writeName(unit.table, unit.key)}`;
+    ? `target ${writeName(unit.target, key)}`
+    : `source ${writeName(unit.table, key)}`;
+}
+
+/** A long key by its beginning and its hash: a name in the ledger is bounded, a key is not. */
+function shortened(key: string): string {
+  return `${key.slice(0, KEY_SHOWN_MAX / 2).toWellFormed()}…${createHash('sha256').update(key).digest('hex')}`;
+}
+
+/** Forgets what earlier generations had parked: the one that readers see has been built from every row. */
+export async function forgetEarlier(ledger: Ledger, flow: string, before: number): Promise<void> {
+  const records = await ledger.list(spaceOf(flow));
+  const earlier = records.filter(
+    ({ value }) => (JSON.parse(value) as { readonly generation: number }).generation < before,
+  );
+  if (earlier.length === 0) return;
+  await ledger.commit(
+    earlier.map(({ key }): LedgerOperation => ({ kind: 'delete', space: spaceOf(flow), key })),
+  );
 }
 
 /** The unit of a target row. */
@@ -91,7 +113,7 @@ export class ParkedWork {
    */
   async park(changes: readonly ParkedChange[]): Promise<void> {
     const { flow, parkedMax, ledger, guard, generation } = this.#options;
-    const fresh = new Map(changes.map((change) => [parkKey(change), change]));
+    const fresh = new Map(changes.map((change) => [parkKey(change, generation), change]));
     for (const [key, change] of fresh)
       if (this.#keys.get(unitName(change.unit))?.has(key) === true) fresh.delete(key);
     if (fresh.size === 0) return;
@@ -102,14 +124,14 @@ export class ParkedWork {
         mend: `see tally parked ${flow}, correct the projection or the target, then retry or drop them`,
         details: { flow, parkedMax },
       });
-    const space = spaceOf(flow, generation);
+    const space = spaceOf(flow);
     await ledger.commit([
       guard,
       ...Array.from(fresh, ([key, change]): LedgerOperation => ({
         kind: 'put',
         space,
         key,
-        value: JSON.stringify(change),
+        value: JSON.stringify({ ...change, generation }),
       })),
     ]);
     for (const change of fresh.values()) this.#add(change);
@@ -119,13 +141,13 @@ export class ParkedWork {
   async forget(changes: readonly ParkedChange[]): Promise<void> {
     if (changes.length === 0) return;
     const { flow, ledger, guard, generation } = this.#options;
-    const space = spaceOf(flow, generation);
+    const space = spaceOf(flow);
     await ledger.commit([
       guard,
       ...changes.map((change): LedgerOperation => ({
         kind: 'delete',
         space,
-        key: parkKey(change),
+        key: parkKey(change, generation),
       })),
     ]);
     for (const change of changes) this.#drop(change);
@@ -134,31 +156,36 @@ export class ParkedWork {
   #add(change: ParkedChange): void {
     const unit = unitName(change.unit);
     const keys = this.#keys.get(unit) ?? new Set();
-    this.#keys.set(unit, keys.add(parkKey(change)));
+    this.#keys.set(unit, keys.add(parkKey(change, this.#options.generation)));
     this.#size += 1;
   }
 
   #drop(change: ParkedChange): void {
     const unit = unitName(change.unit);
     const keys = this.#keys.get(unit);
-    if (keys?.delete(parkKey(change)) !== true) return;
+    if (keys?.delete(parkKey(change, this.#options.generation)) !== true) return;
     this.#size -= 1;
     if (keys.size === 0) this.#keys.delete(unit);
   }
 }
 
-/** What a flow has parked, read from the ledger alone (for the command line and barriers elsewhere). */
+/**
+ * What a flow has parked, read from the ledger alone (for the command line and barriers elsewhere), in the
+ * order it happened: of one generation, or of all that are there.
+ */
 export async function listParked(
   ledger: Ledger,
   flow: string,
-  generation: number,
+  generation?: number,
   unit?: string,
 ): Promise<readonly ParkedChange[]> {
   const records = await ledger.list(
-    spaceOf(flow, generation),
+    spaceOf(flow),
     unit === undefined ? {} : { prefix: `${unit}\n` },
   );
-  const changes = records.map((record) => JSON.parse(record.value) as ParkedChange);
+  const changes = records
+    .map((record) => JSON.parse(record.value) as ParkedChange & { readonly generation: number })
+    .filter((change) => generation === undefined || change.generation === generation);
   return changes.toSorted((left, right) => compareIdentities(left, right));
 }
 
@@ -194,10 +221,12 @@ export function parkedChange(
   };
 }
 
-function parkKey(change: ParkedChange): string {
-  return `${unitName(change.unit)}\n${[change.epoch, change.offset, change.ordinal].map((part) => String(part).padStart(16, '0')).join('.')}`;
+function parkKey(change: ParkedChange, generation: number): string {
+  const { epoch, offset, ordinal } = change;
+  const place = [generation, epoch, offset, ordinal].map((part) => String(part).padStart(16, '0'));
+  return `${unitName(change.unit)}\n${place.join('.')}`;
 }
 
-function spaceOf(flow: string, generation: number): string {
-  return `parked/${flow}@${generation}`;
+function spaceOf(flow: string): string {
+  return `parked/${flow}`;
 }

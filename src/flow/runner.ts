@@ -4,6 +4,7 @@ import { takeLease, type HeldLease } from '../runtime/lease.ts';
 import { backfill, needsBackfill } from './backfill.ts';
 import { presentEpoch } from './epochs.ts';
 import { Generation, targetShapes, type FlowParts } from './generation.ts';
+import { forgetEarlier } from './parked.ts';
 import { retryParked } from './retry-parked.ts';
 
 export interface FlowRunnerOptions extends FlowParts {
@@ -176,6 +177,7 @@ export class FlowRunner {
     const to = (JSON.parse(record.value) as { to: number }).to;
     if (((await sink.generation(name)) ?? 1) >= to) {
       await ledger.commit([{ kind: 'delete', space: 'rebuilds', key: name }]);
+      await forgetEarlier(ledger, name, to);
       return;
     }
     void this.ask({ kind: 'rebuild' }).catch(() => undefined);
@@ -243,6 +245,7 @@ export class FlowRunner {
       await sink.switchTo(name, to, targetShapes(definition), lease.epoch);
       point('rebuild.after-switch-before-forget');
       await ledger.commit([{ kind: 'delete', space: 'rebuilds', key: name }]);
+      await forgetEarlier(ledger, name, to);
       return to;
     } finally {
       release();

@@ -3,11 +3,11 @@ import type { LedgerOperation } from '../../../ports/ledger.ts';
 
 /** Names, keys and owners: long enough for a path with identifiers, short enough to index. */
 export const NAME_BYTES_MAX = 1_024;
-/** A value is the state of one saga or checkpoint, not a document store's content. */
-export const VALUE_BYTES_MAX: number = 8 * 1024 * 1024;
+/** A value is mostly small; a parked change holds a whole row, as large as its target would take. */
+export const VALUE_BYTES_MAX: number = 64 * 1024 * 1024;
 /** One step is executed while all others wait, so one step may not hold the ledger for long. */
 export const STEP_OPERATIONS_MAX = 10_000;
-const STEP_BYTES_MAX = 64 * 1024 * 1024;
+const STEP_BYTES_MAX = 128 * 1024 * 1024;
 
 /**
  * Refuses, before it waits with others, a step that the ledger could not take, and returns about how

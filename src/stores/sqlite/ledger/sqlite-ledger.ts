@@ -23,7 +23,7 @@ export interface SqliteLedgerOptions {
  * of its own, so that neither the disk nor another process's lock stops this one.
  *
  * Several processes of one machine can use the file at once; a network file system cannot carry it.
- * Text is limited (names 1 KiB, values 8 MiB: ROW_TOO_LARGE) and must be well-formed
+ * Text is limited (names 1 KiB, values 64 MiB: ROW_TOO_LARGE) and must be well-formed
  * (VALUE_UNSUPPORTED); more than 100 000 waiting steps are refused with STORE_BUSY. If the thread
  * ends, steps that were under way reject with COMMIT_UNKNOWN and everything else, from then on, with
  * STORE_UNREACHABLE.
