@@ -241,6 +241,7 @@ test('a fold counts each change once over a restart, a rebuild and a resnapshot'
   expect(await ask(app, { of: 'flow', flow: 'totals', request: { kind: 'rebuild' } })).toBe(2);
   expect(await rowsAfter(app, await add(app, 3, 1), 'totals')).toEqual([{ now: 126 }]);
   expect(await ask(app, { of: 'lane', lane: 'orders', request: 'resnapshot' })).toBe(2);
+  expect(await rowsAfter(app, await add(app, 4, 4), 'totals')).toEqual([{ now: 130 }]);
 });
 
 test('a rebuild runs beside the flow, and readers never miss a row', async () => {

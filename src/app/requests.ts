@@ -41,7 +41,8 @@ export async function answerTo(
       await ledger.commit([{ kind: 'delete', space: ANSWERS, key: id }]);
       const answer = JSON.parse(record.value) as Answer;
       if ('done' in answer) return answer.done;
-      throw new TallyError(answer.failed.code, { what: answer.failed.message });
+      // The message is whole already; its full stop is set again.
+      throw new TallyError(answer.failed.code, { what: answer.failed.message.replace(/\.$/, '') });
     }
     if (clock.monotonicMs() - startedAtMs >= withinMs) return undefined;
     await clock.sleep(50);

@@ -35,6 +35,7 @@ class LaneWorker {
   #state: LaneStatus['state'] = 'starting';
   #captured = 0;
   #head: Position | undefined;
+  #pause = new AbortController();
   #done: Promise<void>;
 
   constructor(lane: Lane, options: WorkerOptions, signal: AbortSignal) {
@@ -48,11 +49,20 @@ class LaneWorker {
     return this.#done;
   }
 
-  /** Takes up the present history as a new epoch; a capture that had stopped for it goes on. */
+  /**
+   * Takes up the present history as a new epoch. The capture is stopped before and started after: else it
+   * would go on in the old epoch, and the flows would never see the new one begin.
+   */
   async resnapshot(): Promise<number> {
     const { ledger } = this.#options;
-    this.lane.epoch = await acceptHistory(ledger, this.lane.name, await this.lane.source.history());
-    if (this.#worker.kind === 'failed') this.#done = this.#supervise();
+    this.#pause.abort();
+    await this.#done;
+    try {
+      const history = await this.lane.source.history();
+      this.lane.epoch = await acceptHistory(ledger, this.lane.name, history);
+    } finally {
+      this.#done = this.#supervise();
+    }
     return this.lane.epoch;
   }
 
@@ -71,6 +81,7 @@ class LaneWorker {
   #supervise(): Promise<void> {
     const { ledger, clock, random, owner, isDead } = this.#options;
     const { name, source, tables, log } = this.lane;
+    this.#pause = new AbortController();
     const observer = {
       state: (state: LaneStatus['state']) => {
         this.#state = state;
@@ -83,7 +94,7 @@ class LaneWorker {
     return supervise({
       clock,
       random,
-      signal: this.#signal,
+      signal: AbortSignal.any([this.#signal, this.#pause.signal]),
       run: (signal) =>
         capture({
           lane: name,
