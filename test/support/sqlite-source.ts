@@ -57,7 +57,7 @@ export async function withStore(
   }
 }
 
-export function openStore(
+export async function openStore(
   file: string,
   options: Partial<SqliteOptions> = {},
 ): Promise<SqliteStore> {

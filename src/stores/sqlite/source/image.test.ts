@@ -3,12 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { decodeRow, encodeKey, encodeValue } from '../../../core/codec.ts';
 import type { Scalar } from '../../../core/row.ts';
 import { seededRandom } from '../../../runtime/random.ts';
-import {
-  changesOf,
-  drain,
-  withStore,
-  type Bench,
-} from '../../../../test/support/sqlite-source.ts';
+import { changesOf, drain, withStore, type Bench } from '../../../../test/support/sqlite-source.ts';
 
 /** Values as the driver takes them, with what they are read as where that differs. */
 const values: readonly [given: Exclude<Scalar, boolean>, read?: Scalar][] = [
@@ -49,24 +44,28 @@ const values: readonly [given: Exclude<Scalar, boolean>, read?: Scalar][] = [
 ];
 
 describe('row images', () => {
-  test.each(['', ' STRICT'])('are the canonical text of the row as the driver reads it%s', (strict) =>
-    withStore(async (bench) => {
-      const { store } = bench;
-      store.client.exec(`CREATE TABLE v (k ANY PRIMARY KEY, v ANY NOT NULL DEFAULT 0, w ANY)${strict}`);
-      await store.source.prepare(['v']);
-      for (const [given] of values) {
-        if (given === null || Number.isNaN(given)) continue;
-        await store.source.write((tx) =>
-          tx.prepare('INSERT OR REPLACE INTO v VALUES (?, 0, ?)').run(given, given),
+  test.each(['', ' STRICT'])(
+    'are the canonical text of the row as the driver reads it%s',
+    (strict) =>
+      withStore(async (bench) => {
+        const { store } = bench;
+        store.client.exec(
+          `CREATE TABLE v (k ANY PRIMARY KEY, v ANY NOT NULL DEFAULT 0, w ANY)${strict}`,
         );
-      }
-      for (const change of changesOf(await drain(store))) {
-        if (change.after === null) continue;
-        const row = decodeRow(change.after);
-        expect(change.after).toBe(encodeValue(row));
-        expect(change.key).toBe(encodeKey([row['k'] as Scalar]));
-      }
-    }),
+        await store.source.prepare(['v']);
+        for (const [given] of values) {
+          if (given === null || Number.isNaN(given)) continue;
+          await store.source.write((tx) =>
+            tx.prepare('INSERT OR REPLACE INTO v VALUES (?, 0, ?)').run(given, given),
+          );
+        }
+        for (const change of changesOf(await drain(store))) {
+          if (change.after === null) continue;
+          const row = decodeRow(change.after);
+          expect(change.after).toBe(encodeValue(row));
+          expect(change.key).toBe(encodeKey([row['k'] as Scalar]));
+        }
+      }),
   );
 
   test.each(values.map(([given, read]) => [given, read === undefined ? given : read] as const))(
@@ -74,7 +73,9 @@ describe('row images', () => {
     (given, read) =>
       withStore(async (bench) => {
         const { store } = bench;
-        store.client.exec('CREATE TABLE v (id INTEGER PRIMARY KEY, a, b TEXT, c REAL, d INTEGER, e BLOB)');
+        store.client.exec(
+          'CREATE TABLE v (id INTEGER PRIMARY KEY, a, b TEXT, c REAL, d INTEGER, e BLOB)',
+        );
         await store.source.prepare(['v']);
         store.client.prepare('INSERT INTO v (id, a) VALUES (1, ?)').run(given);
         const [change] = changesOf(await drain(store));
@@ -86,9 +87,13 @@ describe('row images', () => {
   test('are the same for every declared type, whatever the row really holds', () =>
     withStore(async (bench) => {
       const { store } = bench;
-      store.client.exec('CREATE TABLE v (id INTEGER PRIMARY KEY, a, b TEXT, c REAL, d INTEGER, e BLOB, f VARCHAR(3), g NUMERIC)');
+      store.client.exec(
+        'CREATE TABLE v (id INTEGER PRIMARY KEY, a, b TEXT, c REAL, d INTEGER, e BLOB, f VARCHAR(3), g NUMERIC)',
+      );
       await store.source.prepare(['v']);
-      const insert = store.client.prepare('INSERT INTO v (a, b, c, d, e, f, g) VALUES (?, ?, ?, ?, ?, ?, ?)');
+      const insert = store.client.prepare(
+        'INSERT INTO v (a, b, c, d, e, f, g) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      );
       for (const [given] of values) insert.run(given, given, given, given, given, given, given);
       await sameEverywhere(bench);
     }));
@@ -105,7 +110,11 @@ describe('row images', () => {
       while (given.length < 3_000) {
         bits.setUint32(0, Math.floor(random.next() * 2 ** 32));
         bits.setUint32(4, Math.floor(random.next() * 2 ** 32));
-        const kinds = [bits.getFloat64(0), random.next() * 1e3, Math.round(random.next() * 1e6) / 100];
+        const kinds = [
+          bits.getFloat64(0),
+          random.next() * 1e3,
+          Math.round(random.next() * 1e6) / 100,
+        ];
         const real = kinds[given.length % 3] ?? 0;
         if (Number.isFinite(real)) given.push(real);
       }
@@ -125,8 +134,12 @@ describe('row images', () => {
         `CREATE TABLE "we""ird 'table'" ("$i" INTEGER PRIMARY KEY, "$b", "7", "__proto__", "a""b'c", "select")`,
       );
       await store.source.prepare([`we"ird 'table'`]);
-      store.client.exec(`INSERT INTO "we""ird 'table'" VALUES (1, x'01', 'seven', 'proto', 0.1, NULL)`);
-      store.client.exec(`REPLACE INTO "we""ird 'table'" VALUES (1, x'02', 'seven', 'proto', 0.1, NULL)`);
+      store.client.exec(
+        `INSERT INTO "we""ird 'table'" VALUES (1, x'01', 'seven', 'proto', 0.1, NULL)`,
+      );
+      store.client.exec(
+        `REPLACE INTO "we""ird 'table'" VALUES (1, x'02', 'seven', 'proto', 0.1, NULL)`,
+      );
       await sameEverywhere(bench, `we"ird 'table'`);
       for (const change of changesOf(await drain(store))) {
         const text = change.after ?? change.before ?? '';
@@ -141,7 +154,9 @@ describe('row images', () => {
       store.client.exec(`CREATE TABLE wide (id INTEGER PRIMARY KEY, ${columns.join(',')})`);
       store.client.exec('CREATE TABLE long (id INTEGER PRIMARY KEY, body)');
       await store.source.prepare(['wide', 'long']);
-      store.client.exec(`INSERT INTO wide VALUES (1, ${columns.map((_, index) => index).join(',')})`);
+      store.client.exec(
+        `INSERT INTO wide VALUES (1, ${columns.map((_, index) => index).join(',')})`,
+      );
       const body = 'ü'.repeat(5_000_000);
       store.client.prepare('INSERT INTO long VALUES (1, ?)').run(body);
       const [wide, long] = changesOf(await drain(store));
@@ -159,7 +174,12 @@ describe('row images', () => {
       await store.source.prepare(['v']);
       store.client.exec("INSERT INTO v (id, a) VALUES (1, 'x'); UPDATE v SET a = 'y'");
       const [, update] = changesOf(await drain(store));
-      expect(decodeRow(update?.before ?? '')).toEqual({ id: 1, a: 'x', j: '{"a":"x"}', s: '["x"]' });
+      expect(decodeRow(update?.before ?? '')).toEqual({
+        id: 1,
+        a: 'x',
+        j: '{"a":"x"}',
+        s: '["x"]',
+      });
       await sameEverywhere(bench);
     }));
 
@@ -183,7 +203,9 @@ describe('row images', () => {
         `INSERT INTO v VALUES (1, 0.30000000000000004, 'a'), (2, 9e999, 'b'), (3, x'00ff', 'c'), (4, 9223372036854775807, 'd');
          INSERT INTO v VALUES (5, 1e-7, 'nul'||char(0)||'ü'), (6, -9e999, 'f'); REPLACE INTO v VALUES (7, 9.99, 'a')`,
       ]);
-      const keys = changesOf(await drain(store)).map((change) => `${change.operation} ${change.key}`);
+      const keys = changesOf(await drain(store)).map(
+        (change) => `${change.operation} ${change.key}`,
+      );
       expect(keys.slice(-2)).toEqual(['delete [1]', 'create [7]']);
       await sameEverywhere(bench);
     }),

@@ -77,6 +77,16 @@ export function refreshTables(connection: Connection, random: Random): Refreshed
   return { lost };
 }
 
+/** Whether the triggers of all captured tables are right for the present schema: nothing to refresh. */
+export function isFresh(connection: Connection): boolean {
+  const names = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").all();
+  const present = new Set(names.map((row) => row['name']));
+  return capturedTables(connection).every(
+    ({ id, table: { name } }) =>
+      present.has(name) && stateOf(connection, id, inspectTable(connection, name)) === 'same',
+  );
+}
+
 /** Takes the triggers off tables. Inside the transaction that puts them back. */
 export function uninstall(connection: Connection, tables: readonly string[]): void {
   for (const { id, table } of capturedTables(connection)) {

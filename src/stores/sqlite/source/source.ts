@@ -189,6 +189,7 @@ class OpenSource implements SqliteSource {
   }
 
   async #ensure(): Promise<void> {
+    this.#assertOpen();
     if (this.#hasSchema) return;
     if (!hasCapture(this.#parts.connection)) {
       await this.#keep((keeper) => ensureSchema(keeper, this.#parts.random));
@@ -196,11 +197,21 @@ class OpenSource implements SqliteSource {
     this.#hasSchema = true;
   }
 
+  #assertOpen(): void {
+    if (!this.#closed.signal.aborted) return;
+    throw new TallyError('STORE_CLOSED', {
+      what: 'the source was used after its store was closed',
+      where: this.#parts.connection.file,
+      mend: 'open the store again, or stop its users before closing it',
+    });
+  }
+
   #keep<Result>(work: (connection: Connection) => Result): Promise<Result> {
     return this.#keeping().run(work);
   }
 
   #keeping(): Keeper {
+    this.#assertOpen();
     const { connection, synchronous, clock } = this.#parts;
     this.#keeper ??= new Keeper(connection.file, synchronous, clock);
     return this.#keeper;

@@ -5,7 +5,7 @@ import type { Connection } from '../connection.ts';
 import { resumeAfter, tokenOf } from './cursor.ts';
 import { canonicalImage, canonicalKey, hasTaggedNames } from './image.ts';
 import type { Keeper } from './keeper.ts';
-import { refreshTables } from './prepare.ts';
+import { isFresh, refreshTables } from './prepare.ts';
 import { newestSeq, readText } from './schema.ts';
 import type { Table } from './table.ts';
 import type { Waker } from './waker.ts';
@@ -61,14 +61,16 @@ export async function* streamChanges(
         cutter.forgetTables();
         continue;
       }
-      if (!sight.marked) await markEnd(parts, sight.head, signal);
+      // What is marked need not wait for the write lock, which another program may hold for long.
+      if (cutter.at >= sight.markedHead) await markEnd(parts, sight.head, signal);
     } catch (error) {
       if (signal.aborted && isTallyError(error, 'ABORTED')) return;
       throw error;
     }
-    while (cutter.at < sight.head || cutter.pending) {
+    const through = cutter.at < sight.markedHead ? sight.markedHead : sight.head;
+    while (cutter.at < through || cutter.pending) {
       if (signal.aborted) return;
-      yield cutter.next(sight.head);
+      yield cutter.next(through);
     }
   }
 }
@@ -77,7 +79,8 @@ interface Sight {
   readonly schemaVersion: number;
   /** The newest change that is committed, and so the end of a transaction. */
   readonly head: number;
-  readonly marked: boolean;
+  /** The newest end of a transaction that is marked; at most `head`. */
+  readonly markedHead: number;
 }
 
 /** Both numbers in one read transaction: all changes up to `head` were written under that schema or an older one. */
@@ -85,8 +88,8 @@ function inSight(reader: Connection): Sight {
   return reader.read(() => {
     const schemaVersion = pragma(reader, 'schema_version');
     const head = newestSeq(reader);
-    const mark = reader.prepare('SELECT 1 AS found FROM _tally_commits WHERE seq = ?').get(head);
-    return { schemaVersion, head, marked: mark !== undefined };
+    const mark = reader.prepare('SELECT max(seq) AS seq FROM _tally_commits').get();
+    return { schemaVersion, head, markedHead: Number(mark?.['seq'] ?? 0) };
   });
 }
 
@@ -95,6 +98,10 @@ function inSight(reader: Connection): Sight {
  * both in one transaction: what is captured under that version has complete images.
  */
 async function refresh(parts: StreamParts, signal: AbortSignal): Promise<number> {
+  const unchanged = parts.reader.read(() =>
+    isFresh(parts.reader) ? pragma(parts.reader, 'schema_version') : undefined,
+  );
+  if (unchanged !== undefined) return unchanged;
   const refreshed = await parts.keeper.run(
     (connection) =>
       connection.transaction(() => ({
