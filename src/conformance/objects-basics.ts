@@ -221,14 +221,14 @@ async function showsWhole(bench: ObjectsBench): Promise<void> {
   const size = 200_000;
   const content = (round: number): Buffer => Buffer.alloc(size + round, 65 + (round % 26));
   await bench.objects.put('a', content(0), { metadata: { round: '0' } });
-  let writing = true;
+  const state = { writing: true };
   const write = async (): Promise<void> => {
     for (let round = 1; round <= 25; round++)
       await bench.objects.put('a', content(round), { metadata: { round: String(round) } });
-    writing = false;
+    state.writing = false;
   };
   const read = async (): Promise<void> => {
-    while (writing) {
+    while (state.writing) {
       const got = await bench.objects.get('a');
       assert.ok(got, 'the object was gone while it was being replaced');
       const wanted = content(Number(got.info.metadata['round']));
