@@ -1,6 +1,9 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { checkNumber, checkOptions, checkString } from '../../core/options.ts';
 import { TallyError } from '../../core/errors.ts';
+import type { KeyValue } from '../../ports/key-value.ts';
+import type { Scan } from '../../ports/scan.ts';
+import type { Sink } from '../../ports/sink.ts';
 import type { Store, StoreContext, StoreDefinition } from '../../ports/store.ts';
 import type { Vitals } from '../../ports/vitals.ts';
 import {
@@ -9,11 +12,19 @@ import {
   type Connection,
   type Synchronous,
 } from './connection.ts';
+import type { SqliteQuery } from './query/query.ts';
+import {
+  checkTargets,
+  openTargetPorts,
+  targetOptionNames,
+  type TargetOptions,
+  type TargetPorts,
+} from './sink/attach.ts';
 import { openSource, POLL_MS, type SqliteSource } from './source/source.ts';
 import { readVitals } from './vitals.ts';
 
-/** Where the database is and how durable its commits are. */
-export interface SqliteOptions {
+/** Where the database is, how durable its commits are, and what flows write into it. */
+export interface SqliteOptions extends TargetOptions {
   /** The path of the database file; it is created if it does not exist. */
   readonly file: string;
   /** `FULL` (default): a commit survives the loss of power. `NORMAL`: of the process only. */
@@ -28,6 +39,11 @@ export interface SqliteOptions {
 export interface SqliteStore extends Store<DatabaseSync> {
   readonly system: 'sqlite';
   readonly source: SqliteSource;
+  readonly sink: Sink;
+  readonly keyValue: KeyValue;
+  readonly scan: Scan;
+  /** Small queries over targets: by key, full text, along edges. */
+  readonly query: SqliteQuery;
 }
 
 /**
@@ -38,7 +54,8 @@ export interface SqliteStore extends Store<DatabaseSync> {
  * read by a second connection, which capture and snapshots need.
  */
 export function sqlite(options: SqliteOptions): StoreDefinition<SqliteStore> {
-  checkOptions(options, ['file', 'synchronous', 'busyTimeoutMs', 'pollMs'], 'sqlite');
+  const known = ['file', 'synchronous', 'busyTimeoutMs', 'pollMs', ...targetOptionNames];
+  checkOptions(options, known, 'sqlite');
   checkString(options.file, 'sqlite.file');
   if (options.file === ':memory:' || options.file.startsWith('file:')) {
     throw new TallyError('CONFIG_INVALID', {
@@ -57,13 +74,19 @@ export function sqlite(options: SqliteOptions): StoreDefinition<SqliteStore> {
   }
   checkNumber(busyTimeoutMs, 'sqlite.busyTimeoutMs', { min: 0, max: 600_000, integer: true });
   checkNumber(pollMs, 'sqlite.pollMs', { min: 1, max: 60_000 });
+  const catalogue = checkTargets(options, 'sqlite');
   return {
     system: 'sqlite',
     open: async (context) => {
-      const connection = openConnection({ file: options.file, synchronous, busyTimeoutMs });
+      const { file } = options;
+      const connection = openConnection({ file, synchronous, busyTimeoutMs });
+      let ports: TargetPorts | undefined;
       try {
-        return new OpenStore(context, connection, { synchronous, pollMs });
+        const { clock } = context;
+        ports = openTargetPorts({ file, synchronous, busyTimeoutMs, clock, catalogue });
+        return new OpenStore(context, connection, { synchronous, pollMs, ports });
       } catch (error) {
+        ports?.close();
         connection.close();
         throw error;
       }
@@ -76,22 +99,33 @@ class OpenStore implements SqliteStore {
   readonly system = 'sqlite';
   readonly client: DatabaseSync;
   readonly source: SqliteSource;
-  // The sink, key-value and scan ports are attached here:
-  //   readonly sink: Sink;           this.sink = openSink({ connection, context });
-  //   readonly keyValue: KeyValue;   this.keyValue = openKeyValue({ connection, context });
-  //   readonly scan: Scan;           this.scan = openScan({ connection });
+  readonly sink: Sink;
+  readonly keyValue: KeyValue;
+  readonly scan: Scan;
+  readonly query: SqliteQuery;
   readonly #connection: Connection;
+  readonly #ports: TargetPorts;
 
   constructor(
     context: StoreContext,
     connection: Connection,
-    options: { readonly synchronous: Synchronous; readonly pollMs: number },
+    options: {
+      readonly synchronous: Synchronous;
+      readonly pollMs: number;
+      readonly ports: TargetPorts;
+    },
   ) {
     this.name = context.name;
     this.client = connection.database;
     this.#connection = connection;
     const { clock, random } = context;
-    this.source = openSource({ connection, clock, random, ...options });
+    const { ports, ...capture } = options;
+    this.source = openSource({ connection, clock, random, ...capture });
+    this.#ports = ports;
+    this.sink = ports.sink;
+    this.keyValue = ports.keyValue;
+    this.scan = ports.scan;
+    this.query = ports.query;
   }
 
   async vitals(): Promise<Vitals> {
@@ -100,6 +134,7 @@ class OpenStore implements SqliteStore {
 
   async close(): Promise<void> {
     this.source.close();
+    this.#ports.close();
     // A transaction with awaits in it ends before the connection does.
     await this.#connection.exclusive(() => this.#connection.close());
   }
