@@ -26,7 +26,11 @@ async function open(shape: 'columns' | 'documents'): Promise<ScanSubject> {
     offset += 1;
     const place = { epoch: 1, offset };
     const writes = rows.map(({ key, row }, ordinal) => ({
-      ...{ target, key, row, ordinal, mode: 'stream' as const },
+      target,
+      key,
+      row,
+      ordinal,
+      mode: 'stream' as const,
       ...place,
     }));
     const last = { ...place, ordinal: rows.length };
