@@ -1,3 +1,4 @@
+import type { DatabaseSync } from 'node:sqlite';
 import { checkNumber, checkObject, fieldPath } from '../../../core/options.ts';
 import { TallyError } from '../../../core/errors.ts';
 import type { Clock } from '../../../ports/clock.ts';
@@ -23,6 +24,8 @@ export interface TargetOptions {
 
 /** The ports of a SQLite store that share one connection of their own. */
 export interface TargetPorts {
+  /** The driver's object behind these ports. */
+  readonly client: DatabaseSync;
   readonly sink: Sink;
   readonly keyValue: KeyValue;
   readonly scan: Scan;
@@ -73,6 +76,7 @@ export function openTargetPorts(options: {
   connection.exec('PRAGMA busy_timeout = 0');
   const host: Host = { connection, clock, busyTimeoutMs };
   return {
+    client: connection.database,
     sink: openSink(host, catalogue),
     keyValue: openKeyValue(host, catalogue),
     scan: openScan(host, catalogue),
