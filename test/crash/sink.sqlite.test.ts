@@ -55,7 +55,7 @@ async function checkFile(file: string, epoch: number): Promise<number> {
   }
   expect(await session.readState(['total'])).toEqual([total]);
   const hits = await store.query.search('texts', 'key');
-  expect(hits.map(({ key }) => key[0]).toSorted()).toEqual([...rows.keys()].toSorted());
+  expect(hits.map(({ key }) => String(key[0])).toSorted()).toEqual([...rows.keys()].toSorted());
   store.client.exec("INSERT INTO texts_fts (texts_fts, rank) VALUES ('integrity-check', 1)");
   return count;
 }

@@ -67,6 +67,13 @@ export function replaceTarget(
 ): void {
   if (seen === undefined && objectType(db, into.table) !== undefined)
     throw unfit(into, 'there already is a table of this name, which the flow did not write before');
+  // Capture works by triggers, and dropping a table fires none: whoever follows the table's changes
+  // would never hear that its rows are others now.
+  if (seen !== undefined && isCaptured(db, seen.table))
+    throw unfit(
+      into,
+      'its changes are captured, and a switch is not a change that capture can see',
+    );
   const added = seen === undefined ? [] : addedObjects(db, seen);
   // Without this, a rename checks every view of the file while the old name is gone, and rewrites
   // the views that people wrote over it.
@@ -274,6 +281,13 @@ function addedObjects(
     )
     .all(names.table)
     .map(({ name, sql }) => ({ name: String(name), sql: String(sql) }));
+}
+
+/** Whether capture has triggers on the table. */
+function isCaptured(db: DatabaseSync, table: string): boolean {
+  const sql =
+    "SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? AND name GLOB '_tally_[0-9]*'";
+  return db.prepare(sql).get(table) !== undefined;
 }
 
 function objectType(db: DatabaseSync, name: string): 'table' | 'other' | undefined {

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Key, Row } from '../../../core/row.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import type { SinkReport, SinkSession } from '../../../ports/sink.ts';
+import { sqlite } from '../store.ts';
 import { checkTargets, openTargetPorts, type TargetPorts } from './attach.ts';
 import { edges, fullText, keyValue, table, type Targets } from './targets.ts';
 
@@ -263,6 +264,19 @@ test('leaves everything as it was when a switch fails', async () => {
   expect(all('SELECT name FROM products')).toEqual([{ name: 'old' }]);
 });
 
+test('refuses to switch a table whose changes are captured', async () => {
+  const context = { name: 'chained', clock, random: { next: () => 0, id: () => 'history' } };
+  await using store = await sqlite({ file, targets: { products } }).open(context);
+  const targets = [{ target: 'products' }];
+  await store.sink.open({ flow: 'f', generation: 1, targets, workerEpoch: 1 });
+  await store.source.prepare(['products']);
+  await store.sink.open({ flow: 'f', generation: 2, targets, workerEpoch: 1 });
+  await expect(store.sink.switchTo('f', 2, targets, 1)).rejects.toMatchObject({
+    code: 'CONFIG_INVALID',
+  });
+  expect(await store.sink.generation('f')).toBe(1);
+});
+
 test('drops a generation that was never finished when a later one is switched to', async () => {
   const ports = open({});
   await apply(await session(ports, 'papers'), 'papers', [[['a'], { n: 1 }]]);
@@ -284,8 +298,8 @@ test('keeps the full-text index in step with updates, deletes and a switch', asy
     [['b'], { title: 'lamp', body: 'lamp lamp' }],
     [['c'], { title: 'chair', tags: ['x'] }],
   ]);
-  const found = async (text: string): Promise<readonly unknown[]> =>
-    (await ports.query.search('texts', text)).map(({ key }) => key[0]);
+  const found = async (text: string): Promise<readonly string[]> =>
+    (await ports.query.search('texts', text)).map(({ key }) => String(key[0]));
   expect(await found('lamp')).toEqual(['b', 'a']);
   await apply(first, 'texts', [
     [['a'], { title: 'red sofa' }],
