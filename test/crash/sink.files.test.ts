@@ -10,7 +10,7 @@ import { files } from '../../src/stores/files/index.ts';
 // Real processes, killed by SIGKILL at every point of the sink: after the batches were applied again
 // from the stored checkpoint, each object is what the last batch that wrote it says, and no more.
 
-const applierFile = new URL('./sink-applier.ts', import.meta.url).pathname;
+const applierFile = new URL('./object-applier.ts', import.meta.url).pathname;
 const BATCHES = 8;
 let dir: string;
 

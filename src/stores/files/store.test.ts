@@ -59,6 +59,17 @@ async function openSession(workerEpoch = 1): ReturnType<FilesStore['sink']['open
   });
 }
 
+/** The beginning of the source of another process: it opens the same store. */
+function opening(): string {
+  const url = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
+  return `
+    import { files } from ${url('./index.ts')};
+    import { systemClock } from ${url('../../runtime/clock.ts')};
+    import { systemRandom } from ${url('../../runtime/random.ts')};
+    const context = { name: 'worker', clock: systemClock, random: systemRandom };
+    const store = await files({ dir: ${JSON.stringify(join(dir, 'store'))} }).open(context);`;
+}
+
 test('refuses options that it does not know, or cannot use', () => {
   expect(() => files({ dir, fsnyc: 'os' } as unknown as FilesOptions)).toThrow(
     expect.objectContaining({
@@ -138,10 +149,7 @@ test('streams an object of 192 MiB, in one piece and in parts, in bounded memory
 
 test('sweeps what a killed process left, and nothing of one that lives', async () => {
   const worker = `
-    import { files } from ${JSON.stringify(new URL('./index.ts', import.meta.url).href)};
-    import { systemClock } from ${JSON.stringify(new URL('../../runtime/clock.ts', import.meta.url).href)};
-    import { systemRandom } from ${JSON.stringify(new URL('../../runtime/random.ts', import.meta.url).href)};
-    const store = await files({ dir: ${JSON.stringify(join(dir, 'store'))} }).open({ name: 'w', clock: systemClock, random: systemRandom });
+    ${opening()}
     await (await store.objects.createMultipart('a')).part(1, Buffer.from('part'));
     await store.objects.put('a', (async function* () {
       yield Buffer.alloc(100);
@@ -165,10 +173,7 @@ test('sweeps what a killed process left, and nothing of one that lives', async (
 
 test('says STORE_FULL at the size limit of the process, shows nothing, and leaves no temporary file', async () => {
   const worker = `
-    import { files } from ${JSON.stringify(new URL('./index.ts', import.meta.url).href)};
-    import { systemClock } from ${JSON.stringify(new URL('../../runtime/clock.ts', import.meta.url).href)};
-    import { systemRandom } from ${JSON.stringify(new URL('../../runtime/random.ts', import.meta.url).href)};
-    const store = await files({ dir: ${JSON.stringify(join(dir, 'store'))} }).open({ name: 'w', clock: systemClock, random: systemRandom });
+    ${opening()}
     const codeOf = (promise) => promise.then(() => 'done', (error) => error.code);
     const large = Buffer.alloc(300_000);
     const session = await store.sink.open({ flow: 'f', generation: 1, targets: [{ target: 't' }], workerEpoch: 1 });
@@ -197,6 +202,37 @@ test('says STORE_FULL at the size limit of the process, shows nothing, and leave
   for await (const { key } of store.objects.list('')) keys.push(key);
   expect(keys).toEqual(['small']);
   expect(await readdir(join(dir, 'store', 'temporary'))).toEqual([]);
+});
+
+test('loses no increment of a counter that several processes change by comparing', async () => {
+  await store.objects.put('counter', Buffer.from('0'));
+  const worker = `
+    ${opening()}
+    for (let count = 0; count < 25; ) {
+      const got = await store.objects.get('counter');
+      const chunks = [];
+      for await (const chunk of got.body) chunks.push(chunk);
+      const next = Buffer.from(String(Number(Buffer.concat(chunks)) + 1));
+      try {
+        await store.objects.put('counter', next, { ifMatch: got.info.etag });
+        count += 1;
+      } catch (error) {
+        if (error.code !== 'CONDITION_FAILED') throw error;
+      }
+    }
+    await store.close();`;
+  const codes = await Promise.all(
+    [1, 2, 3].map(async () => {
+      const child = spawn(process.execPath, ['--input-type=module', '-e', worker], {
+        env: { ...process.env, NODE_OPTIONS: '' },
+        stdio: ['ignore', 'ignore', 'inherit'],
+      });
+      return new Promise((resolve) => child.once('exit', resolve));
+    }),
+  );
+  expect(codes).toEqual([0, 0, 0]);
+  expect(await gather('counter')).toBe('75');
+  expect(await readdir(join(dir, 'store', 'locks'))).toEqual([]);
 });
 
 test.each([

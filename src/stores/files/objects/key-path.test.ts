@@ -1,23 +1,21 @@
-import fc from 'fast-check';
+import { assert, constantFrom, oneof, property, string } from 'fast-check';
 import { relative, sep } from 'node:path';
 import { expect, test } from 'vitest';
 import { compareEntries, keyBytes, pathOfKey, readName, safeName } from './key-path.ts';
 
 const root = '/root/objects';
-const anyKey = fc
-  .oneof(
-    fc.string({ unit: 'binary', minLength: 1, maxLength: 200 }),
-    fc.string({
-      unit: fc.constantFrom('.', '/', 'a', 'A', '%', '\u0000', 'é'),
-      minLength: 1,
-      maxLength: 400,
-    }),
-  )
-  .filter((key) => key.isWellFormed() && Buffer.byteLength(key) <= 1024);
+const anyKey = oneof(
+  string({ unit: 'binary', minLength: 1, maxLength: 200 }),
+  string({
+    unit: constantFrom('.', '/', 'a', 'A', '%', '\u0000', 'é'),
+    minLength: 1,
+    maxLength: 400,
+  }),
+).filter((key) => key.isWellFormed() && Buffer.byteLength(key) <= 1024);
 
 test('never leaves the root, and makes only names that every file system takes', () => {
-  fc.assert(
-    fc.property(anyKey, (key) => {
+  assert(
+    property(anyKey, (key) => {
       const path = relative(root, pathOfKey(root, keyBytes(key)));
       for (const name of path.split(sep)) {
         expect(name).toMatch(/^[a-z0-9_.%-]{1,255}$/);
@@ -29,8 +27,8 @@ test('never leaves the root, and makes only names that every file system takes',
 });
 
 test('reads its names back to the key, and orders them as the bytes of the keys', () => {
-  fc.assert(
-    fc.property(anyKey, anyKey, (one, two) => {
+  assert(
+    property(anyKey, anyKey, (one, two) => {
       const [left, right] = [one, two].map((key) => {
         const names = relative(root, pathOfKey(root, keyBytes(key))).split(sep);
         const entries = names.map((name) => readName(name));

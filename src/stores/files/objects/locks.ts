@@ -58,7 +58,8 @@ export class KeyLocks {
       try {
         return await work();
       } finally {
-        await unlink(path);
+        // It may be gone: a host that has not heard of us for long has taken us for gone.
+        await removeIfPresent(path);
       }
     });
   }
