@@ -1,96 +1,47 @@
-import { writeSync } from 'node:fs';
-import type { Row } from '../../src/core/row.ts';
-import type { Write } from '../../src/core/write.ts';
 import { armFromEnvironment } from '../../src/observe/arm.ts';
-import type { SinkBatch } from '../../src/ports/sink.ts';
+import type { Write } from '../../src/core/write.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { systemRandom } from '../../src/runtime/random.ts';
-import {
-  documents,
-  fullText,
-  sqlite,
-  table,
-  type SqliteStore,
-  type TargetDeclaration,
-} from '../../src/stores/sqlite/index.ts';
+import { files } from '../../src/stores/files/index.ts';
 
-/** The targets that every batch writes to. */
-export const targets: Readonly<Record<string, TargetDeclaration>> = {
-  papers: documents(),
-  rows: table({ key: ['id'], columns: { id: 'TEXT', batch: 'INTEGER', sum: 'INTEGER' } }),
-  texts: fullText({ columns: ['id'] }),
-};
+// A process that the tests start, and kill: it applies numbered batches to a sink of files, from the
+// checkpoint that is stored there to the last batch. What a key holds follows from the batch alone.
+// Arguments: the directory, the worker's epoch, the number of batches.
 
-const KEYS = 7;
-const PRIME = 1_000_003;
+const [dir = '', workerEpoch = '', batches = ''] = process.argv.slice(2);
+const KEYS = 40;
 
-/** What each target holds after batches 0 to `count - 1`, and the fold state beside it. */
-export function expected(count: number): { rows: ReadonlyMap<string, Row>; total: string | null } {
-  const rows = new Map<string, Row>();
-  for (let batch = 0; batch < count; batch++)
-    for (const { id, row } of changes(batch)) {
-      if (row === null) rows.delete(id);
-      else rows.set(id, row);
-    }
-  return { rows, total: count === 0 ? null : String(chain(count - 1)) };
-}
-
-/** Each batch changes most keys and deletes one; every value depends on all batches before it. */
-function changes(batch: number): readonly { readonly id: string; readonly row: Row | null }[] {
-  return Array.from({ length: KEYS }, (_, key) => {
-    const id = `key ${key}`;
-    return { id, row: (batch + key) % KEYS === 0 ? null : { id, batch, sum: chain(batch) + key } };
+const context = { name: 'crash', clock: systemClock, random: systemRandom };
+const store = await files({ dir }).open(context);
+const session = await store.sink.open({
+  flow: 'crash',
+  generation: 1,
+  targets: [{ target: 'items', key: ['id'] }],
+  workerEpoch: Number(workerEpoch),
+});
+armFromEnvironment(process.env);
+const from = (await session.checkpoint())?.log ?? 0;
+for (let batch = from; batch < Number(batches); batch++) {
+  await session.apply({
+    writes: writesOf(batch),
+    state: [],
+    checkpoint: {
+      log: batch + 1,
+      last: { epoch: 1, offset: batch, ordinal: KEYS },
+      through: { epoch: 1, offset: batch },
+      backfill: undefined,
+    },
   });
 }
+await store.close();
 
-function chain(batch: number): number {
-  let sum = 1;
-  for (let step = 0; step <= batch; step++) sum = (sum * 31 + step) % PRIME;
-  return sum;
-}
-
-/** The batch of this number, for all targets. */
-function batchOf(batch: number): SinkBatch {
-  const names = Object.keys(targets);
-  const writes = changes(batch).flatMap(({ id, row }, key) =>
-    names.map((target, index): Write => {
-      const ordinal = key * names.length + index;
-      return { target, key: [id], row, mode: 'stream', epoch: 3, offset: batch + 1, ordinal };
-    }),
-  );
-  const last = { epoch: 3, offset: batch + 1, ordinal: writes.length };
-  const through = { epoch: 3, offset: batch + 1 };
-  const checkpoint = { log: batch + 1, last, through, backfill: undefined };
-  return { writes, state: [{ name: 'total', value: String(chain(batch)) }], checkpoint };
-}
-
-/** Opens the store that batches are applied to. */
-export function openStore(file: string): Promise<SqliteStore> {
-  const context = { name: 'target', clock: systemClock, random: systemRandom };
-  return sqlite({ file, targets }).open(context);
-}
-
-/** Names of the targets as a flow gives them. */
-export const shapes: readonly { readonly target: string; readonly key: readonly string[] }[] =
-  Object.keys(targets).map((target) => ({ target, key: ['id'] }));
-
-// `node sink-applier.ts FILE EPOCH` goes on from the checkpoint with numbered batches until it is
-// killed, and writes the number of each batch that was acknowledged.
-if (import.meta.main) {
-  const [, , file = '', epoch = '1'] = process.argv;
-  const store = await openStore(file);
-  const session = await store.sink.open({
-    flow: 'numbers',
-    generation: 1,
-    targets: shapes,
-    workerEpoch: Number(epoch),
+/** Every batch writes half of the keys, and deletes a fifth of those it writes. */
+function writesOf(batch: number): readonly Write[] {
+  return Array.from({ length: KEYS / 2 }, (_, index) => {
+    const id = (index * 2 + (batch % 2)) % KEYS;
+    const body = `key ${id} of batch ${batch}`;
+    const row = (id + batch) % 5 === 0 ? null : { body };
+    const write = { target: 'items', key: [id], row, mode: 'stream' } as const;
+    return { ...write, epoch: 1, offset: batch, ordinal: index };
   });
-  let next = (await session.checkpoint())?.log ?? 0;
-  armFromEnvironment(process.env);
-  for (;;) {
-    // Every batch comes twice, as after a lost answer: the second time it has no effect.
-    for (let time = 0; time < 2; time++) await session.apply(batchOf(next));
-    next += 1;
-    writeSync(1, `${next}\n`);
-  }
 }
