@@ -25,7 +25,10 @@ export interface PutOptions {
 export interface MultipartUpload {
   readonly uploadId: string;
   /** Part numbers from 1. Sending a number again replaces that part. */
-  part(number: number, body: AsyncIterable<Uint8Array> | Uint8Array): Promise<{ readonly etag: string; readonly size: number }>;
+  part(
+    number: number,
+    body: AsyncIterable<Uint8Array> | Uint8Array,
+  ): Promise<{ readonly etag: string; readonly size: number }>;
   /** Joins the parts in the order of their numbers. Throws CONDITION_FAILED like `put`. */
   complete(options?: PutOptions): Promise<ObjectInfo>;
   abort(): Promise<void>;
@@ -38,16 +41,26 @@ export interface MultipartUpload {
 export interface Objects {
   readonly supports: ObjectsSupports;
   /** Atomic: a reader sees the old object or the whole new one. Throws CONDITION_FAILED, STORE_FULL. */
-  put(key: string, body: AsyncIterable<Uint8Array> | Uint8Array, options?: PutOptions): Promise<ObjectInfo>;
+  put(
+    key: string,
+    body: AsyncIterable<Uint8Array> | Uint8Array,
+    options?: PutOptions,
+  ): Promise<ObjectInfo>;
   /**
    * Undefined if there is no such object. `range.end` is the first byte that is not wanted; a range
    * past the end is cut. A body that is not read to its end must be given up (`return`, or `break`
    * out of the loop): it may hold a file or a connection open.
    */
-  get(key: string, options?: { readonly range?: { readonly start: number; readonly end?: number } }): Promise<{ readonly info: ObjectInfo; readonly body: AsyncIterable<Uint8Array> } | undefined>;
+  get(
+    key: string,
+    options?: { readonly range?: { readonly start: number; readonly end?: number } },
+  ): Promise<{ readonly info: ObjectInfo; readonly body: AsyncIterable<Uint8Array> } | undefined>;
   head(key: string): Promise<ObjectInfo | undefined>;
   delete(key: string, options?: { readonly ifMatch?: string }): Promise<boolean>;
   /** In byte order of keys. */
-  list(prefix: string, options?: { readonly after?: string; readonly limit?: number }): AsyncIterable<ObjectInfo>;
+  list(
+    prefix: string,
+    options?: { readonly after?: string; readonly limit?: number },
+  ): AsyncIterable<ObjectInfo>;
   createMultipart(key: string): Promise<MultipartUpload>;
 }
