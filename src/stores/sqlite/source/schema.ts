@@ -10,9 +10,10 @@ import type { Connection } from '../connection.ts';
  *   pruned**: it keeps the largest rowid in the table, so that no seq is ever given out twice
  *   (AUTOINCREMENT would promise the same for a second write, to sqlite_sequence, per change; see
  *   bench/capture-sqlite.ts), and it keeps the tag by which a cursor is recognised.
- * - `_tally_commits`: seqs at which a transaction ends. `write()` adds one in its own transaction;
- *   the stream adds one before it yields changes of other programs, so that a restart cuts them at
- *   the same place again.
+ *   Marks stand in it too, behind the last change of a transaction: `write()` adds one in its own
+ *   transaction, the stream adds one behind what other programs wrote before it yields any of that, so
+ *   that a restart cuts it at the same place again. See marks.ts.
+ * - `_tally_commits`: the marks of long transactions, to be found from far away.
  * - `_tally_displaced`: see triggers.ts. Holds nothing that matters outside a single statement.
  * - `_tally_captured`: the shapes of tables that the triggers were written for.
  * - `_tally_source`: history, worker epoch, how far was acknowledged.
@@ -29,7 +30,7 @@ CREATE TABLE IF NOT EXISTS _tally_changes (
   seq INTEGER PRIMARY KEY, tbl INTEGER, op TEXT, key TEXT, before TEXT, after TEXT,
   tag INTEGER DEFAULT (random() & 9007199254740991)
 );
-CREATE TABLE IF NOT EXISTS _tally_commits (seq INTEGER PRIMARY KEY, at INTEGER);
+CREATE TABLE IF NOT EXISTS _tally_commits (seq INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS _tally_displaced (
   tbl INTEGER, by TEXT, key TEXT, rid INTEGER, before TEXT, PRIMARY KEY (tbl, by, key)
 ) WITHOUT ROWID;

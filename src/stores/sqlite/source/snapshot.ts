@@ -1,44 +1,35 @@
 import { TallyError } from '../../../core/errors.ts';
 import type { Key, Row, Scalar } from '../../../core/row.ts';
 import type { SnapshotChunk, SnapshotOptions } from '../../../ports/source.ts';
-import { openConnection, type Connection } from '../connection.ts';
+import type { Connection } from '../connection.ts';
 import { identifier } from './names.ts';
-import { newestSeq } from './schema.ts';
 import { inspectTable, type Table } from './table.ts';
 
 /**
- * Reads whole tables as of one exact position: a connection of its own, in one read transaction
- * from the first page to the last, and the position is the newest captured change that this very
- * transaction sees. Triggers write a change in the transaction of its row, so the rows hold the
- * changes up to that position and no other.
+ * Reads whole tables as of one exact position: `connection` is in a read transaction from the first page to
+ * the last, and `at` is the mark that this very transaction sees as the newest row (marks.ts). Triggers
+ * write a change in the transaction of its row, so the rows hold the changes up to that mark and no other.
  *
  * While the session lasts the write-ahead log cannot be reused from its start, and grows by what is
  * written meanwhile: a session belongs to one backfill, not to the life of a process.
  */
 export async function* readSnapshot(
-  file: string,
+  connection: Connection,
+  at: number,
   options: SnapshotOptions,
 ): AsyncGenerator<SnapshotChunk, void, undefined> {
-  const connection = openConnection({ file, readOnly: true });
-  try {
-    // Integers come as BigInt, exactly; those that a number holds are turned below.
-    connection.exec('BEGIN');
-    const at = newestSeq(connection);
-    for (const name of options.tables) {
-      const from = options.resume?.[name];
-      if (from === 'done') continue;
-      const table = inspectTable(connection, name);
-      let after: Key | undefined = from;
-      for (;;) {
-        if (options.signal.aborted) return;
-        const { rows, done } = readPage(connection, table, after, options);
-        yield { table: name, rows, at, tableDone: done };
-        if (done) break;
-        after = rows.at(-1)?.key;
-      }
+  for (const name of options.tables) {
+    const from = options.resume?.[name];
+    if (from === 'done') continue;
+    const table = inspectTable(connection, name);
+    let after: Key | undefined = from;
+    for (;;) {
+      if (options.signal.aborted) return;
+      const { rows, done } = readPage(connection, table, after, options);
+      yield { table: name, rows, at, tableDone: done };
+      if (done) break;
+      after = rows.at(-1)?.key;
     }
-  } finally {
-    connection.close();
   }
 }
 
@@ -85,6 +76,7 @@ function readPage(
   const statement = connection.prepareArrays(
     `SELECT ${columnList(table)} FROM ${identifier(table.name)}${where} ORDER BY ${key.join(',')} LIMIT ?`,
   );
+  // Integers come as BigInt, exactly; those that a number holds are turned in rowOf.
   statement.setReadBigInts(true);
   const { rowsMax, bytesMax } = bounds;
   const rows: { readonly key: Key; readonly row: Row }[] = [];

@@ -80,7 +80,7 @@ describe('histories', () => {
       expect(await bench.store.source.retained()).toEqual({ rows: 0, bytes: 0 });
       await bench.reopen();
       await put(bench, 4);
-      expect(await bench.store.source.head()).toBe(cursor.offset + 1);
+      expect(await bench.store.source.head()).toBe(cursor.offset + 2);
       expect(brief(await drain(bench.store, cursor))).toEqual([
         'create [4] - {"id":4,"name":"n4"}',
       ]);
@@ -108,7 +108,7 @@ describe('histories', () => {
       const kept = bench.store.client
         .prepare('SELECT count(*) AS n, max(seq) AS seq FROM _tally_changes')
         .get();
-      expect(kept).toMatchObject({ n: 1, seq: 12_000 });
+      expect(kept).toMatchObject({ n: 1, seq: 12_001 });
     }));
 });
 
@@ -234,6 +234,40 @@ describe('transactions', () => {
     }));
 });
 
+describe('long transactions', () => {
+  // Marks behind more than a thousand rows are listed, those behind fewer are looked for.
+  test.each([1, 7, 999, 1_000, 1_001, 2_500])(
+    'have one offset, whatever the batch, with %i rows each',
+    (count) =>
+      withStore(async (bench) => {
+        await prepared(bench);
+        const other = bench.foreign();
+        const rows = `WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ${count}) INSERT INTO items (name) SELECT 'n' FROM n`;
+        const offsets: number[] = [];
+        for (const writer of ['own', 'own', 'foreign', 'own', 'own']) {
+          if (writer === 'foreign') other.exec(rows);
+          else offsets.push((await bench.store.source.write((tx) => tx.exec(rows))).offset);
+        }
+        for (const rowsMax of [3, 400, 5_000]) {
+          const entries = await drain(bench.store, undefined, { rowsMax });
+          expect(commitsOf(entries).map(({ offset }) => offset)).toEqual(offsets);
+          expect(commitsOf(entries).map(({ changes }) => changes)).toEqual([
+            count,
+            count,
+            2 * count,
+            count,
+          ]);
+          const wrong = changesOf(entries).filter(({ offset }) => !offsets.includes(offset));
+          expect(wrong).toEqual([]);
+          const ordinals = new Set(
+            changesOf(entries).map(({ offset, ordinal }) => `${offset}/${ordinal}`),
+          );
+          expect(ordinals.size).toBe(5 * count);
+        }
+      }),
+  );
+});
+
 describe('write()', () => {
   test('never interleaves two transactions, though their work awaits', () =>
     withStore(async (bench) => {
@@ -250,7 +284,7 @@ describe('write()', () => {
         ),
       );
       expect(results.map(({ value }) => value)).toEqual([1, 2, 3]);
-      expect(results.map(({ offset }) => offset)).toEqual([2, 4, 6]);
+      expect(results.map(({ offset }) => offset)).toEqual([3, 6, 9]);
       expect(changesOf(await drain(store)).map(({ key }) => key)).toEqual([
         '[10]',
         '[11]',
@@ -543,11 +577,41 @@ describe('snapshots', () => {
         signal,
       })) {
         sizes.push(chunk.rows.length);
-        expect(chunk.at).toBe(5);
+        expect(chunk.at).toBe(10);
         await put(bench, 6);
       }
       expect(sizes).toEqual([2, 2, 1]);
       expect(fold(await drain(bench.store), 'items').size).toBe(6);
+    }));
+});
+
+describe('positions of reads', () => {
+  test('are ends of transactions for ever, though other programs write without marks', () =>
+    withStore(async (bench) => {
+      await prepared(bench);
+      const other = bench.foreign();
+      other.exec("INSERT INTO items VALUES (1, 'a'), (2, 'a')");
+      const { at, rows } = await bench.store.source.lookup('items', [[1], [3]]);
+      expect(rows).toEqual([{ id: 1, name: 'a' }, null]);
+      other.exec("INSERT INTO items VALUES (3, 'b')");
+      const { signal } = new AbortController();
+      let snapshotAt = 0;
+      for await (const chunk of bench.store.source.snapshot({
+        tables: ['items'],
+        rowsMax: 9,
+        bytesMax: 1e6,
+        signal,
+      })) {
+        snapshotAt = chunk.at;
+      }
+      other.exec("INSERT INTO items VALUES (4, 'c')");
+      const after = (offset: number, entries: readonly SourceEntry[]): string[] =>
+        changesOf(entries)
+          .filter((change) => change.offset > offset)
+          .map(({ key }) => key);
+      const entries = await drain(bench.store);
+      expect(after(at, entries)).toEqual(['[3]', '[4]']);
+      expect(after(snapshotAt, entries)).toEqual(['[4]']);
     }));
 });
 
@@ -578,7 +642,7 @@ describe('the store', () => {
       const named = new Map(measures.map(({ name, value }) => [name, value]));
       expect(named.get('page_count')).toBeGreaterThan(1);
       expect(named.get('wal_bytes')).toBeGreaterThan(0);
-      expect(named.get('captured_seq')).toBe(2);
+      expect(named.get('captured_seq')).toBe(4);
     }));
 
   test('ends its streams when it is closed', () =>

@@ -16,6 +16,7 @@ import { openConnection, type Connection, type Synchronous } from '../connection
 import { sourceSupports } from '../supports.ts';
 import { pruneChanges, recordAcknowledged } from './acknowledge.ts';
 import { fencedOut, Keeper } from './keeper.ts';
+import { readAtMark } from './marks.ts';
 import { capturedTables, prepareTables, reinstall, uninstall } from './prepare.ts';
 import {
   ensureSchema,
@@ -70,6 +71,8 @@ class OpenSource implements SqliteSource {
   readonly #waker: Waker;
   readonly #closed = new AbortController();
   #hasSchema = false;
+  /** The offset of the last write() of this object; other writers may have gone further. */
+  #lastMark = 0;
   #keeper: Keeper | undefined;
   #reader: Connection | undefined;
 
@@ -131,7 +134,13 @@ class OpenSource implements SqliteSource {
   async *snapshot(options: SnapshotOptions): AsyncGenerator<SnapshotChunk, void, undefined> {
     await this.#ensure();
     const signal = AbortSignal.any([options.signal, this.#closed.signal]);
-    yield* readSnapshot(this.#parts.connection.file, { ...options, signal });
+    const { connection, clock } = this.#parts;
+    const { reader, at } = await readAtMark(connection.file, this.#keeping(), clock);
+    try {
+      yield* readSnapshot(reader, at, { ...options, signal });
+    } finally {
+      reader.close();
+    }
   }
 
   async lookup(
@@ -139,8 +148,13 @@ class OpenSource implements SqliteSource {
     keys: readonly Key[],
   ): Promise<{ at: number; rows: readonly (Row | null)[] }> {
     await this.#ensure();
-    const reader = this.#read();
-    return reader.read(() => ({ at: newestSeq(reader), rows: lookUp(reader, table, keys) }));
+    const { connection, clock } = this.#parts;
+    const { reader, at } = await readAtMark(connection.file, this.#keeping(), clock);
+    try {
+      return { at, rows: reader.guard(() => lookUp(reader, table, keys)) };
+    } finally {
+      reader.close();
+    }
   }
 
   async write<Result>(
@@ -150,8 +164,9 @@ class OpenSource implements SqliteSource {
     const committed = await connection.exclusive(() => {
       if (!this.#hasSchema) ensureSchema(connection, random);
       this.#hasSchema = true;
-      return writeMarked(connection, clock, work);
+      return writeMarked(connection, clock, work, this.#lastMark);
     });
+    this.#lastMark = committed.offset;
     this.#waker.wake();
     return committed;
   }

@@ -5,8 +5,9 @@ import type { Connection } from '../connection.ts';
 import { resumeAfter, tokenOf } from './cursor.ts';
 import { canonicalImage, canonicalKey, hasTaggedNames } from './image.ts';
 import type { Keeper } from './keeper.ts';
+import { markAfter, markEnd, newestEnd } from './marks.ts';
 import { isFresh, refreshTables } from './prepare.ts';
-import { newestSeq, readText } from './schema.ts';
+import { readText } from './schema.ts';
 import type { Table } from './table.ts';
 import type { Waker } from './waker.ts';
 
@@ -24,9 +25,9 @@ export interface StreamParts {
  * Yields captured changes from the file.
  *
  * **Whole transactions.** A trigger cannot see where a transaction ends. `write()` marks the end of
- * each of its own; other programs do not. But a read sees only whole transactions, so the newest
- * seq in sight is the end of one: everything up to it is yielded as whole, the unmarked rest as one
- * transaction. **That end is marked durably before anything of it is yielded.** Otherwise:
+ * each of its own; other programs do not. But whoever holds the write lock sees only whole
+ * transactions, so that a mark put behind all of them is the end of one: the unmarked rest is yielded as
+ * one transaction. **It is marked durably before anything of it is yielded.** Otherwise:
  *   1. unmarked changes 1–3 yielded as a transaction that ends at 3, the log keeps a part of it
  *   2. crash, and another program writes change 4
  *   3. after the restart the same changes are a transaction that ends at 4: other identities, and
@@ -62,34 +63,35 @@ export async function* streamChanges(
         continue;
       }
       // What is marked need not wait for the write lock, which another program may hold for long.
-      if (cutter.at >= sight.markedHead) await markEnd(parts, sight.head, signal);
+      if (cutter.at >= sight.mark) {
+        await parts.keeper.run(
+          (connection) => connection.transaction(() => markEnd(connection, parts.clock.nowMs(), 0)),
+          signal,
+        );
+        continue;
+      }
     } catch (error) {
       if (signal.aborted && isTallyError(error, 'ABORTED')) return;
       throw error;
     }
-    const through = cutter.at < sight.markedHead ? sight.markedHead : sight.head;
-    while (cutter.at < through || cutter.pending) {
+    while (cutter.at < sight.mark) {
       if (signal.aborted) return;
-      yield cutter.next(through);
+      yield cutter.next(sight.mark);
     }
   }
 }
 
 interface Sight {
   readonly schemaVersion: number;
-  /** The newest change that is committed, and so the end of a transaction. */
   readonly head: number;
-  /** The newest end of a transaction that is marked; at most `head`. */
-  readonly markedHead: number;
+  readonly mark: number;
 }
 
-/** Both numbers in one read transaction: all changes up to `head` were written under that schema or an older one. */
+/** All in one read transaction: the changes up to `head` were written under that schema or an older one. */
 function inSight(reader: Connection): Sight {
   return reader.read(() => {
-    const schemaVersion = pragma(reader, 'schema_version');
-    const head = newestSeq(reader);
-    const mark = reader.prepare('SELECT max(seq) AS seq FROM _tally_commits').get();
-    return { schemaVersion, head, markedHead: Number(mark?.['seq'] ?? 0) };
+    const { seq, mark } = newestEnd(reader);
+    return { schemaVersion: pragma(reader, 'schema_version'), head: seq, mark };
   });
 }
 
@@ -119,17 +121,9 @@ async function refresh(parts: StreamParts, signal: AbortSignal): Promise<number>
   });
 }
 
-async function markEnd(parts: StreamParts, head: number, signal: AbortSignal): Promise<void> {
-  await parts.keeper.run((connection) => {
-    connection.transaction(() =>
-      connection
-        .prepare('INSERT INTO _tally_commits (seq, at) VALUES (?, ?) ON CONFLICT DO NOTHING')
-        .run(head, parts.clock.nowMs()),
-    );
-  }, signal);
-}
+/** The columns of a row of `_tally_changes`, in the order in which they are selected. */
+type Stored = ChangeRow | MarkRow;
 
-/** The columns of a change row, in the order in which they are selected. */
 type ChangeRow = readonly [
   seq: number,
   tbl: number,
@@ -140,26 +134,29 @@ type ChangeRow = readonly [
   tag: number,
 ];
 
+type MarkRow = readonly [
+  seq: number,
+  tbl: null,
+  op: 'm',
+  atMs: string,
+  before: null,
+  after: null,
+  tag: number,
+];
+
 const operations = { c: 'create', u: 'update', d: 'delete' } as const;
-
-interface Commit {
-  readonly seq: number;
-  readonly at: number;
-}
-
-type CommitEntry = Extract<SourceEntry, { readonly kind: 'commit' }>;
 
 /** Cuts the row of changes into batches, and knows where in a transaction it is. */
 class Cutter {
-  /** The last change that was handed out. */
+  /** The last row that was handed out. */
   at: number;
   readonly #reader: Connection;
   readonly #bounds: Pick<StreamOptions, 'rowsMax' | 'bytesMax'>;
   readonly #history: string;
   #tables = new Map<number, { readonly name: string; readonly taggedNames: boolean }>();
+  /** The next ordinal in the transaction that the last batch ended in, and the mark that ends it. */
   #ordinal = 0;
-  /** A commit for which the last batch had no room. */
-  #pending: CommitEntry | undefined;
+  #lastMark = 0;
 
   constructor(
     reader: Connection,
@@ -172,47 +169,58 @@ class Cutter {
     this.at = after;
   }
 
-  get pending(): boolean {
-    return this.#pending !== undefined;
-  }
-
   forgetTables(): void {
     this.#tables.clear();
   }
 
-  /** The next batch, of changes up to `head`, which is the end of a transaction. */
-  next(head: number): readonly SourceEntry[] {
-    const { rowsMax, bytesMax } = this.#bounds;
-    const entries: SourceEntry[] = [];
-    if (this.#pending !== undefined) entries.push(this.#pending);
-    this.#pending = undefined;
+  /** The next batch, of rows up to `mark`. */
+  next(mark: number): readonly SourceEntry[] {
     return this.#reader.read(() => {
-      const commits = this.#commits(head, rowsMax);
-      let commit = commits.next();
-      let bytes = 0;
-      const rows = this.#reader
-        .prepareArrays(
-          'SELECT seq, tbl, op, key, before, after, tag FROM _tally_changes WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?',
-        )
-        .iterate(
-          this.at,
-          head,
-          rowsMax - entries.length,
-        ) as Iterable<unknown> as Iterable<ChangeRow>;
-      for (const row of rows) {
-        const size = row[3].length + (row[4]?.length ?? 0) + (row[5]?.length ?? 0);
-        if (entries.length >= rowsMax || (bytes > 0 && bytes + size > bytesMax)) break;
-        bytes += size;
-        if (commit.done === true || row[0] !== this.at + 1) throw gap(this.#reader, this.at);
-        entries.push(this.#change(row, commit.value.seq));
-        this.at = row[0];
-        if (row[0] !== commit.value.seq) continue;
-        this.#close(entries, commit.value, row[6]);
-        commit = commits.next();
-      }
-      if (entries.length === 0) throw gap(this.#reader, this.at);
-      return entries;
+      const rows = this.#rows(mark);
+      const marks = this.#marksOf(rows);
+      return rows.map((row, index) =>
+        row[2] === 'm' ? this.#close(row) : this.#change(row, marks[index] ?? 0),
+      );
     });
+  }
+
+  /** For each row the offset of the mark that ends its transaction: for the last ones, in a later batch. */
+  #marksOf(rows: readonly Stored[]): readonly number[] {
+    const marks: number[] = [];
+    let next: number | undefined;
+    for (let index = rows.length - 1; index >= 0; index--) {
+      const row = rows[index];
+      if (row === undefined) continue;
+      if (row[2] === 'm') next = row[0];
+      // A long transaction is looked up once, not once a batch.
+      next ??= this.#lastMark > row[0] ? this.#lastMark : markAfter(this.#reader, row[0]);
+      if (next === undefined) throw gap(this.#reader, row[0]);
+      marks[index] = next;
+    }
+    this.#lastMark = marks.at(-1) ?? 0;
+    return marks;
+  }
+
+  /** Reads within the bounds, at least one row. Advances `at`. */
+  #rows(mark: number): readonly Stored[] {
+    const { rowsMax, bytesMax } = this.#bounds;
+    const stored = this.#reader
+      .prepareArrays(
+        'SELECT seq, tbl, op, key, before, after, tag FROM _tally_changes WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?',
+      )
+      .iterate(this.at, mark, rowsMax) as Iterable<unknown> as Iterable<Stored>;
+    const rows: Stored[] = [];
+    let bytes = 0;
+    for (const row of stored) {
+      const size = row[3].length + (row[4]?.length ?? 0) + (row[5]?.length ?? 0);
+      if (bytes > 0 && bytes + size > bytesMax) break;
+      bytes += size;
+      if (row[0] !== this.at + 1) throw gap(this.#reader, this.at);
+      rows.push(row);
+      this.at = row[0];
+    }
+    if (rows.length === 0) throw gap(this.#reader, this.at);
+    return rows;
   }
 
   #change(row: ChangeRow, offset: number): SourceEntry {
@@ -229,24 +237,16 @@ class Cutter {
     };
   }
 
-  #close(entries: SourceEntry[], commit: Commit, tag: number): void {
-    const entry: CommitEntry = {
-      kind: 'commit',
-      offset: commit.seq,
-      changes: this.#ordinal,
-      committedAtMs: commit.at,
-      token: tokenOf(this.#history, tag),
-    };
+  #close(mark: MarkRow): SourceEntry {
+    const changes = this.#ordinal;
     this.#ordinal = 0;
-    if (entries.length < this.#bounds.rowsMax) entries.push(entry);
-    else this.#pending = entry;
-  }
-
-  #commits(head: number, rowsMax: number): IterableIterator<Commit> {
-    const rows = this.#reader
-      .prepare('SELECT seq, at FROM _tally_commits WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?')
-      .all(this.at, head, rowsMax);
-    return (rows as unknown as Commit[]).values();
+    return {
+      kind: 'commit',
+      offset: mark[0],
+      changes,
+      committedAtMs: Number(mark[3]),
+      token: tokenOf(this.#history, mark[6]),
+    };
   }
 
   #table(id: number): { readonly name: string; readonly taggedNames: boolean } {
@@ -257,10 +257,7 @@ class Cutter {
       .get(id);
     if (row === undefined) throw gap(this.#reader, this.at);
     const { columns } = JSON.parse(String(row['shape'])) as Table;
-    const table = {
-      name: String(row['name']),
-      taggedNames: hasTaggedNames(columns),
-    };
+    const table = { name: String(row['name']), taggedNames: hasTaggedNames(columns) };
     this.#tables.set(id, table);
     return table;
   }

@@ -4,25 +4,18 @@ import type { Clock } from '../../../ports/clock.ts';
 import type { Committed } from '../../../ports/source.ts';
 import type { Connection } from '../connection.ts';
 import { resultCode, sqliteError } from '../errors.ts';
-import { newestSeq } from './schema.ts';
+import { markEnd } from './marks.ts';
 
 /**
- * Marks the newest change as the end of a transaction. Inside `write()` nobody else can have written
- * since BEGIN IMMEDIATE, so it is the last change of this transaction, or (without changes) an end
- * that exists already: then the mark is there, or is put behind another program's transaction, whose
- * end it is.
- */
-const MARK =
-  'INSERT INTO _tally_commits (seq, at) SELECT seq, ? FROM (SELECT seq FROM _tally_changes ORDER BY seq DESC LIMIT 1) WHERE true ON CONFLICT DO NOTHING';
-
-/**
- * Runs the application's transaction and takes its evidence: one small row more in the same commit. On a
- * connection that nobody else uses meanwhile (Connection.exclusive).
+ * Runs the application's transaction and takes its evidence: one small row more in the same commit
+ * (marks.ts). On a connection that nobody else uses meanwhile (Connection.exclusive). `since` is a mark
+ * that the caller knows of.
  */
 export async function writeMarked<Result>(
   connection: Connection,
   clock: Clock,
   work: (tx: DatabaseSync) => Result | Promise<Result>,
+  since: number,
 ): Promise<Committed<Result>> {
   const { database } = connection;
   begin(connection);
@@ -30,8 +23,7 @@ export async function writeMarked<Result>(
     const result = work(database);
     const value = result instanceof Promise ? await result : result;
     if (!database.isTransaction) throw endedByWork(connection);
-    const mark = connection.prepare(MARK).run(clock.nowMs());
-    const offset = mark.changes === 1 ? Number(mark.lastInsertRowid) : newestSeq(connection);
+    const offset = markEnd(connection, clock.nowMs(), since);
     commit(connection);
     return { value, offset };
   } catch (error) {
