@@ -98,20 +98,24 @@ function columnarRows(
   const keyIndexes = key.map((column) => columns.indexOf(column));
   const keyPlaces = columns.map((column) => key.indexOf(column));
   const names = columns.map(({ name }) => name);
+  // A row's own members only: a column may be called `constructor`. Asking is slow, and rarely needed.
+  const inherited = names.map((name) => name in Object.prototype);
+  const places = columns.map(({ name }) => `${target}.${name}`);
   return {
     encode: (write, values) => {
       const { row, key: given } = write;
       if (given.length !== key.length)
         throw refused(target, `a key of ${given.length} parts is not one of ${key.length}`);
       let found = 0;
-      for (const [index, { name, codec }] of columns.entries()) {
+      for (let index = 0; index < columns.length; index++) {
+        const { name, codec } = columns[index] as LayoutColumn;
         const place = keyPlaces[index] ?? -1;
-        const held: Value | undefined =
-          row !== null && Object.hasOwn(row, name) ? row[name] : undefined;
+        const own = row !== null && (inherited[index] !== true || Object.hasOwn(row, name));
+        const held: Value | undefined = own ? row[name] : undefined;
         if (held !== undefined) found += 1;
         const value = place < 0 ? (held ?? null) : (given[place] ?? null);
         if (place >= 0) checkKeyPart(target, name, value, held);
-        values[index] = value === null ? null : codec.encode(value, `${target}.${name}`);
+        values[index] = value === null ? null : codec.encode(value, places[index] ?? name);
       }
       if (row !== null) checkNoMore(target, row, found, names);
     },
