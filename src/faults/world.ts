@@ -203,6 +203,8 @@ export class World {
     await who.awake();
     const { weather } = this;
     const call = `${store}.${unit.operation}`;
+    // What a torn append left behind is seen before anything else can happen to it.
+    if (store === 'log') this.#look(store, unit);
     if (this.chance(weather.crash)) {
       this.hit(`crash before ${call}`);
       who.crash(`before ${call}`);

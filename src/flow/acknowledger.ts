@@ -26,6 +26,8 @@ export interface AcknowledgerOptions {
   readonly clock: Clock;
   readonly lease: HeldLease;
   readonly epoch: number;
+  /** Called once, when an acknowledgement failed: capture has to start again, also if nothing more comes. */
+  readonly onFailure: (error: unknown) => void;
 }
 
 /**
@@ -48,7 +50,8 @@ export class Acknowledger implements AsyncDisposable {
     this.#noted = cursor;
     this.#cancel ??= this.#options.clock.after(ACKNOWLEDGE_EVERY_MS, () => {
       this.#cancel = undefined;
-      this.#working = this.#acknowledge();
+      // One after the other: a slow one that ended last would put the ledger back.
+      this.#working = this.#working.then(() => this.#acknowledge());
     });
   }
 
@@ -76,6 +79,7 @@ export class Acknowledger implements AsyncDisposable {
       point('capture.after-acknowledge');
     } catch (error) {
       this.#failure = error;
+      this.#options.onFailure(error);
     }
   }
 

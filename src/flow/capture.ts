@@ -61,9 +61,22 @@ export async function capture(options: CaptureOptions): Promise<void> {
     await using appender = await log.openAppender(lease.epoch);
     const epoch = await claimEpoch(ledger, lane, await source.history(), lease.guard);
     const start = await startOf(options, appender, epoch);
-    await using acknowledger = new Acknowledger({ lane, source, ledger, clock, lease, epoch });
+    const failing = new AbortController();
+    await using acknowledger = new Acknowledger({
+      lane,
+      source,
+      ledger,
+      clock,
+      lease,
+      epoch,
+      onFailure: (error) => failing.abort(error),
+    });
     if (start.cursor === undefined) await mark(options, appender, epoch);
-    await stream(options, { appender, acknowledger, epoch, lease, ...start });
+    await stream(options, { appender, acknowledger, epoch, lease, failing, ...start });
+  } catch (error) {
+    // Whatever failed then, failed because the lease was lost: the worker stands by, it is not broken.
+    if (!signal.aborted) lease.signal.throwIfAborted();
+    throw error;
   } finally {
     await lease.release();
   }
@@ -107,16 +120,19 @@ interface Streaming extends Start {
   readonly acknowledger: Acknowledger;
   readonly epoch: number;
   readonly lease: HeldLease;
+  /** Aborts when an append or an acknowledgement failed. */
+  readonly failing: AbortController;
 }
 
 async function stream(options: CaptureOptions, streaming: Streaming): Promise<void> {
   const { source, observer } = options;
-  const { acknowledger, lease, epoch } = streaming;
+  const { acknowledger, lease, epoch, failing } = streaming;
   const entries = source.stream({
     after: cursorOf(streaming),
     rowsMax: BATCH_ROWS_MAX,
     bytesMax: BATCH_BYTES_MAX,
-    signal: lease.signal,
+    // A source that has nothing more to say must not keep what failed from being tried again.
+    signal: AbortSignal.any([lease.signal, failing.signal]),
   });
   observer.state('streaming');
   // The next batch is read while this one becomes durable; but only one append is under way, so that
@@ -131,11 +147,12 @@ async function stream(options: CaptureOptions, streaming: Streaming): Promise<vo
       if (fresh.length === 0) continue;
       point('capture.after-read-before-append');
       appending = append(options, streaming, fresh);
-      appending.catch(() => undefined);
+      appending.catch((error: unknown) => failing.abort(error));
     }
   } finally {
     await appending;
   }
+  acknowledger.check();
   // The source ends its stream when the lease's signal aborts: say so if it was lost, not given up.
   if (!options.signal.aborted) lease.signal.throwIfAborted();
 }
