@@ -339,11 +339,13 @@ export class SegmentAppender implements LogAppender {
       return;
     }
     const error = fenced ? fencedOut(dir, this.rank.epoch) : unreachableDisk(dir, cause);
+    const handle = this.#ended === undefined ? this.#handle : undefined;
+    this.#ended ??= error;
+    // Before anybody is told: a caller that reads next must be shown the directory as it is, with
+    // what the newer appender wrote, and no longer this appender's view of it.
+    if (handle !== undefined) this.#onEnd();
     this.#rejectAll(calls, error);
-    if (this.#ended !== undefined) return;
-    this.#ended = error;
-    await this.#handle.close().catch(() => undefined);
-    this.#onEnd();
+    await handle?.close().catch(() => undefined);
   }
 
   #rejectAll(calls: readonly Call[], error: unknown): void {

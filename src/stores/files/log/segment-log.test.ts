@@ -1,5 +1,14 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, open, readdir, rm, stat, writeFile, type FileHandle } from 'node:fs/promises';
+import {
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+  type FileHandle,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -136,6 +145,9 @@ describe('appenders in two processes', () => {
     const later = await two.openAppender(4);
     await later.append(run(0, 3));
     await expect(earlier.append(run(7, 3))).rejects.toMatchObject({ code: 'FENCED_OUT' });
+    // At once: whoever is told of the newer appender is also shown what it wrote.
+    expect((await one.extent()).next).toBe(3);
+    expect(await readAll(one)).toEqual(run(0, 3));
     expect(await readAll(two)).toEqual(run(0, 3));
   });
 
@@ -241,6 +253,10 @@ describe('a full disk', () => {
       for (const result of await Promise.allSettled(refused))
         expect(result).toMatchObject({ status: 'rejected', reason: { code: 'STORE_FULL' } });
       disk.free();
+      const [name = ''] = (await readdir(dir)).filter((file) => file.endsWith('.seg'));
+      const kept = (await log.extent()).bytes;
+      const rest = (await readFile(join(dir, name))).subarray(kept);
+      expect(rest.every((byte) => byte === 0)).toBe(true);
       expect(appender.tail).toMatchObject({ next: 3, last: { offset: 2 } });
       await appender.append(run(3, 2));
       expect(await readAll(log)).toEqual(run(0, 5));
