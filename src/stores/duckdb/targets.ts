@@ -12,7 +12,8 @@ export interface ColumnarOptions {
   readonly columns: Readonly<Record<string, string>>;
   /**
    * The promise that a key is written once by the stream and never changed: facts, such as order
-   * lines. Writes newer than all the target holds are then appended without looking for their key.
+   * lines. Streamed writes newer than all the target holds are then appended without looking for
+   * their key.
    */
   readonly appendOnly?: true;
   /** Sorts each appended batch by these columns, so that queries by them skip what they need not read. Only with `appendOnly`. */
@@ -43,7 +44,7 @@ const COLUMNS_MAX = 1_000;
  * A column that a row does not name is NULL; a name that is no column is a failed write
  * (WRITE_REFUSED), and so is text that cannot be cast; a value of another type is VALUE_UNSUPPORTED.
  *
- * With `appendOnly` deletes and writes that are not newer than all the target holds still find
+ * With `appendOnly` deletes, snapshot rows and writes not newer than all the target holds still find
  * their row by key, at the price of reading the key columns. What it does not do: notice a second
  * stream write of one key, which then stands there twice. Declare targets of rows that change
  * without it.

@@ -28,9 +28,10 @@ export class TargetWriter {
   readonly #db: Database;
   readonly #rowBytesMax: number;
   /**
-   * Append-only targets: at or above the version of every row there. A write above it is new by the
-   * promise of the target and is appended unseen; any other may be a replay or a snapshot row of a
-   * fact that was streamed, and finds its row by key.
+   * Append-only targets: at or above the version of every row there. A streamed write above it is new
+   * by the promise of the target and is appended unseen: a snapshot or repair that saw its fact would
+   * carry a stamp above it. Any other write may be of a fact that is there, and finds its row by
+   * key: a replay is at or below the mark, and a snapshot row above it may repeat what was streamed.
    */
   #mark: Version | undefined;
   #pendingMark: Version | undefined;
@@ -94,7 +95,7 @@ export class TargetWriter {
     const pending = this.#pendingMark ?? mark;
     if (isAbove(fence, write.ordinal, pending))
       this.#pendingMark = { fence, ordinal: write.ordinal };
-    return write.row !== null;
+    return write.row !== null && write.mode === 'stream';
   }
 
   async #append(writes: readonly Write[], indexes: readonly number[]): Promise<TargetOutcome> {
