@@ -169,6 +169,30 @@ describe('appenders in two processes', () => {
   });
 });
 
+test('a log watched from outside is never taken for damaged while it is written', async () => {
+  const dir = await newDirectory();
+  await using writing = await openLog(dir, { sync: 'os' });
+  await using watching = await openLog(dir);
+  const appender = await writing.openAppender(1);
+  const done = { next: 0 };
+  const writes = async (): Promise<void> => {
+    while (done.next < 6_000) done.next = (await appender.append(run(done.next, 3))).next;
+  };
+  const looks = async (): Promise<number> => {
+    let seen = 0;
+    while (done.next < 6_000) {
+      const before = done.next;
+      const { next } = await watching.extent();
+      expect(next).toBeGreaterThanOrEqual(before);
+      seen += 1;
+    }
+    return seen;
+  };
+  const [, seen] = await Promise.all([writes(), looks()]);
+  expect(seen).toBeGreaterThan(20);
+  expect(await readAll(watching)).toEqual(run(0, done.next));
+});
+
 describe('a random history', () => {
   test.each([1, 2, 3, 4, 5, 6])('is read as the array it is (seed %i)', async (seed) => {
     const random = seededRandom(seed);

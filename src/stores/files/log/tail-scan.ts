@@ -37,8 +37,8 @@ interface Place {
  * flush starts after the one before it was synced, so anything after a bad frame proves that the
  * bad frame was once whole and acknowledged: that is damage, STORE_CORRUPT, and nothing is cut.
  *
- * The size is taken first and nothing past it is looked at: an appender in another process may be
- * writing, and two places of a growing file must not be compared at two moments.
+ * The size is taken first and nothing past it is looked at, so the scan ends however fast an
+ * appender in another process may be writing.
  */
 export async function scanTail(segment: SegmentName): Promise<TailScan> {
   const handle = await open(segment.path, 'r');
@@ -53,14 +53,28 @@ export async function scanTail(segment: SegmentName): Promise<TailScan> {
   }
 }
 
+/** The last frame that holds a record, and the last that holds a commit. */
+interface Places {
+  readonly last?: Place;
+  readonly commit?: Place;
+}
+
 class SegmentScan {
   readonly #segment: SegmentName;
   readonly #window: FileWindow;
   readonly #size: number;
   readonly #decoder: FrameDecoder = new FrameDecoder();
+  /** Where the walk is: a place in the file, and the log offset that comes there. */
+  #end = 0;
+  #next: number;
+  /** The last frame of the walk, what was found up to it, and what up to the one before. */
+  #final: Place | undefined;
+  #places: Places = {};
+  #before: Places = {};
 
   constructor(segment: SegmentName, window: FileWindow, size: number) {
     this.#segment = segment;
+    this.#next = segment.first;
     this.#window = window;
     this.#size = size;
   }
@@ -71,44 +85,73 @@ class SegmentScan {
       throw corrupt(this.#segment.path, 0, 'a segment does not start with its head');
     const head = parseHead(await this.#body({ at: 0, header: headHeader }));
 
-    // The last frame, the one before it, and the last with a record and with a commit in them.
-    let places: { last?: Place; commit?: Place } = {};
-    let before: { last?: Place; commit?: Place } = {};
-    let end = FRAME_HEADER_BYTES + headHeader.bodyBytes;
-    let final: Place | undefined;
-    let next = this.#segment.first;
-    for (;;) {
-      const header = await this.#header(end);
-      const frameEnd = end + FRAME_HEADER_BYTES + (header?.bodyBytes ?? 0);
-      if (header === undefined || frameEnd > this.#size || header.first !== next) break;
-      final = { at: end, header };
-      before = places;
-      if (header.count > 0) places = { ...places, last: final };
-      if (header.commitAt !== undefined && header.commitAt >= header.first)
-        places = { ...places, commit: final };
-      next += header.count;
-      end = frameEnd;
-    }
-    if (final !== undefined && !(await this.#isWhole(final))) {
-      if (!(await this.#isZeroFrom(end)))
-        throw corrupt(
-          this.#segment.path,
-          final.at,
-          'a frame followed by others fails its checksum',
-        );
-      places = before;
-      next = final.header.first;
-      end = final.at;
-    } else if (end < this.#size) {
-      await this.#refuseFramesAfter(end, next);
-    }
-    return { next, bytes: end, fileBytes: this.#size, ...(await this.#ending(head, places)) };
+    this.#end = FRAME_HEADER_BYTES + headHeader.bodyBytes;
+    do await this.#walk();
+    while (!(await this.#endsHere()));
+    return {
+      next: this.#next,
+      bytes: this.#end,
+      fileBytes: this.#size,
+      ...(await this.#ending(head, this.#places)),
+    };
   }
 
-  async #ending(
-    head: SegmentHead,
-    { last, commit }: { last?: Place; commit?: Place },
-  ): Promise<SegmentHead> {
+  /** Goes from header to header, as far as they follow one another. */
+  async #walk(): Promise<void> {
+    for (;;) {
+      const header = await this.#header(this.#end);
+      if (header === undefined || !this.#follows(header)) return;
+      const place = { at: this.#end, header };
+      this.#final = place;
+      this.#before = this.#places;
+      if (header.count > 0) this.#places = { ...this.#places, last: place };
+      if (header.commitAt !== undefined && header.commitAt >= header.first)
+        this.#places = { ...this.#places, commit: place };
+      this.#next += header.count;
+      this.#end += FRAME_HEADER_BYTES + header.bodyBytes;
+    }
+  }
+
+  /**
+   * Decides whether the log ends where the walk did. False if there is more by now. Throws
+   * STORE_CORRUPT if something is there that only a frame after a good one can be.
+   *
+   * What stands at two places was not read at one moment, and an appender may be at work: a frame
+   * that was bad when it was read may be followed by one that was written since. Whatever is seen
+   * after a frame proves that the frame is whole *by now*, so it is read once more: damage stays.
+   */
+  async #endsHere(): Promise<boolean> {
+    const final = this.#final;
+    if (final !== undefined && !(await this.#isWhole(final))) {
+      if (!(await this.#isZeroFrom(this.#end))) {
+        await this.#bodyNow(final);
+        return false;
+      }
+      this.#places = this.#before;
+      this.#next = final.header.first;
+      this.#end = final.at;
+      return true;
+    }
+    if (this.#end >= this.#size || !(await this.#isFollowed())) return true;
+    const now = await this.#window.load(
+      this.#end,
+      FRAME_HEADER_BYTES,
+      this.#size,
+      SCAN_AHEAD_BYTES,
+    );
+    const header = readFrameHeader(now, 0);
+    if (header === undefined || !this.#follows(header))
+      throw corrupt(this.#segment.path, this.#end, 'a frame followed by others fails its checksum');
+    return false;
+  }
+
+  /** Whether a header belongs where the walk is, with its whole frame in the file. */
+  #follows(header: FrameHeader): boolean {
+    const end = this.#end + FRAME_HEADER_BYTES + header.bodyBytes;
+    return header.first === this.#next && end <= this.#size;
+  }
+
+  async #ending(head: SegmentHead, { last, commit }: Places): Promise<SegmentHead> {
     const lastRecord = last === undefined ? undefined : await this.#record(last, Infinity);
     const commitAt = commit?.header.commitAt ?? head.commitAt;
     return {
@@ -126,14 +169,14 @@ class SegmentScan {
     return this.#decoder.next();
   }
 
-  async #refuseFramesAfter(at: number, next: number): Promise<void> {
-    const rest = await this.#window.load(at, this.#size - at, this.#size, SCAN_AHEAD_BYTES);
+  /** Whether a whole header of a later frame stands anywhere after the end of the walk. */
+  async #isFollowed(): Promise<boolean> {
+    const length = this.#size - this.#end;
+    const rest = await this.#window.load(this.#end, length, this.#size, SCAN_AHEAD_BYTES);
     // A header that is whole but of another place was never torn: tearing does not move frames.
-    const found = findFrameAfter(rest, 0, next);
-    const torn = found === 0 && readFrameHeader(rest, 0)?.first === next;
-    const later = torn ? findFrameAfter(rest, FRAME_HEADER_BYTES, next + 1) : found;
-    if (later !== -1)
-      throw corrupt(this.#segment.path, at, 'a frame followed by others fails its checksum');
+    const found = findFrameAfter(rest, 0, this.#next);
+    const torn = found === 0 && readFrameHeader(rest, 0)?.first === this.#next;
+    return (torn ? findFrameAfter(rest, FRAME_HEADER_BYTES, this.#next + 1) : found) !== -1;
   }
 
   /** Whether there is nothing from `at` on but the room that was made for later frames. */
@@ -148,8 +191,15 @@ class SegmentScan {
 
   async #body(place: Place): Promise<Buffer> {
     const body = await this.#bytes(place.at + FRAME_HEADER_BYTES, place.header.bodyBytes);
-    if (!bodyMatches(place.header, body))
-      throw corrupt(this.#segment.path, place.at, 'a frame fails its checksum');
+    return bodyMatches(place.header, body) ? body : await this.#bodyNow(place);
+  }
+
+  /** The body as it is in the file now, whatever was read ahead. Throws STORE_CORRUPT. */
+  async #bodyNow({ at, header }: Place): Promise<Buffer> {
+    const start = at + FRAME_HEADER_BYTES;
+    const body = await this.#window.load(start, header.bodyBytes, this.#size, SCAN_AHEAD_BYTES);
+    if (!bodyMatches(header, body))
+      throw corrupt(this.#segment.path, at, 'a frame followed by others fails its checksum');
     return body;
   }
 
