@@ -1,5 +1,7 @@
 import type { Change } from '../core/change.ts';
 import { decodeValue } from '../core/codec.ts';
+import { ORDINAL_MAX } from '../core/position.ts';
+import type { Write } from '../core/write.ts';
 import type { LogRecord } from '../ports/log.ts';
 import type { Checkpoint } from '../ports/sink.ts';
 import { foldChange } from './batch.ts';
@@ -60,11 +62,29 @@ async function applied(
     return false;
   }
   const report = await generation.session.apply({
-    writes: puts.map((item) => stamped(item, parked, 'stream')),
+    writes: puts.map((item) => stampedAgain(item, parked, generation)),
     state: state?.writes() ?? [],
     checkpoint,
   });
   return report.failed.length === 0;
+}
+
+/**
+ * A write of parked work with the fence that lets it through.
+ *
+ * What a fold returns holds all that the fold has taken in, so it is as new as the checkpoint. Otherwise:
+ * 1. a change of a group is parked at 5  2. another change of it is applied at 7  3. the parked one is
+ * folded in, its row carries 5 and is refused: the state has it, the target never.
+ *
+ * A row that a snapshot read was parked with the stamp that the sweep of the same snapshot gave to the
+ * tombstones of what it did not find in the target, this row among them: it overwrites that one.
+ */
+function stampedAgain(item: Put, parked: ParkedChange, generation: Generation): Write {
+  const { definition } = generation.parts;
+  const folded = definition.projection.kind === 'fold' && parked.unit.by === 'source';
+  const last = generation.checkpoint?.last;
+  if (folded && last !== undefined) return stamped(item, last, 'repair');
+  return stamped(item, parked, parked.ordinal === ORDINAL_MAX ? 'repair' : 'stream');
 }
 
 async function putsOf(

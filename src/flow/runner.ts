@@ -3,7 +3,7 @@ import { point } from '../observe/point.ts';
 import { takeLease, type HeldLease } from '../runtime/lease.ts';
 import { backfill, needsBackfill } from './backfill.ts';
 import { presentEpoch } from './epochs.ts';
-import { Generation, targetShapes, type FlowParts } from './generation.ts';
+import { Generation, isFencedOut, targetShapes, type FlowParts } from './generation.ts';
 import { forgetEarlier } from './parked.ts';
 import { retryParked } from './retry-parked.ts';
 
@@ -33,7 +33,7 @@ export class FlowRunner {
   readonly #asked: Asked[] = [];
   #wake = new AbortController();
   #pauseForSwitch: { readonly paused: () => void; readonly resume: Promise<void> } | undefined;
-  #rebuild: Promise<void> | undefined;
+  #rebuild: Promise<number> | undefined;
   /** The generations that are open: the running one, and one that is built beside it. */
   readonly #open = new Set<Generation>();
 
@@ -48,19 +48,44 @@ export class FlowRunner {
   async run(outer: AbortSignal): Promise<void> {
     const { ledger, clock, name, owner, isDead, observer } = this.#options;
     observer.state('starting');
-    const lease = await takeLease({
-      ledger,
-      clock,
-      lease: `flow/${name}`,
-      owner,
-      isDead,
-      signal: outer,
-    });
+    try {
+      const lease = await takeLease({
+        ledger,
+        clock,
+        lease: `flow/${name}`,
+        owner,
+        isDead,
+        signal: outer,
+      });
+      await this.#runUnder(lease, outer);
+    } catch (error) {
+      // Another worker has the flow: what was asked here is for that one. Done later, after taking the flow
+      // back, it would be about other parked work than the person saw.
+      if (isFencedOut(error)) for (const { reject } of this.#asked.splice(0)) reject(error);
+      throw error;
+    }
+  }
+
+  async #runUnder(lease: HeldLease, outer: AbortSignal): Promise<void> {
+    // A rebuild is part of this run and ends with it. Otherwise: 1. the flow fails  2. the rebuild waits for it
+    // to pause between two batches  3. the run waits for the rebuild to end, for ever, and keeps the lease.
+    const ending = new AbortController();
+    const signal = AbortSignal.any([lease.signal, ending.signal]);
     try {
       await this.#resumeRebuild();
-      await this.#generations(lease);
+      await this.#generations({ ...lease, signal });
       if (!outer.aborted) lease.signal.throwIfAborted();
+    } catch (error) {
+      // Whatever failed then, failed because the lease was lost: the worker stands by, it is not broken.
+      if (!outer.aborted) lease.signal.throwIfAborted();
+      throw error;
     } finally {
+      ending.abort(
+        new TallyError('ABORTED', {
+          what: 'the flow has stopped; its rebuild goes on when it starts again',
+          where: `flow ${this.#options.name}`,
+        }),
+      );
       await this.#rebuild?.catch(() => undefined);
       await lease.release();
     }
@@ -119,9 +144,11 @@ export class FlowRunner {
   async #catchUp(generation: Generation, signal: AbortSignal): Promise<boolean> {
     const { ledger, lane, log } = this.#options;
     // The first record of a lane says that it is captured: rows read before could miss changes made after.
-    const first = (await log.extent()).first;
-    const batch = await log.read({ from: first, recordsMax: 1, bytesMax: 1, signal });
-    if (batch.records.length === 0 && (await log.extent()).next === 0) return false;
+    // Once there was one it is enough: a log that let go of all its records is not waited for.
+    if ((await log.extent()).next === 0) {
+      const batch = await log.read({ from: 0, recordsMax: 1, bytesMax: 1, signal });
+      if (batch.records.length === 0) return false;
+    }
     const epoch = (await presentEpoch(ledger, lane))?.epoch ?? 1;
     if (needsBackfill(generation.checkpoint, epoch)) {
       await backfill(generation, epoch, signal);
@@ -142,7 +169,7 @@ export class FlowRunner {
     this.#wake = new AbortController();
     for (const { request, resolve, reject } of this.#asked.splice(0)) {
       try {
-        if (request.kind === 'rebuild') this.#startRebuild(generation, lease, resolve, reject);
+        if (request.kind === 'rebuild') this.#joinRebuild(generation, lease).then(resolve, reject);
         else resolve(await this.#handleParked(generation, request, lease.signal));
       } catch (error) {
         reject(error);
@@ -183,27 +210,12 @@ export class FlowRunner {
     void this.ask({ kind: 'rebuild' }).catch(() => undefined);
   }
 
-  #startRebuild(
-    current: Generation,
-    lease: HeldLease,
-    resolve: (to: number) => void,
-    reject: (error: unknown) => void,
-  ): void {
-    if (this.#rebuild !== undefined) {
-      reject(
-        new TallyError('CONDITION_FAILED', {
-          what: 'a rebuild of this flow is under way',
-          where: `flow ${this.#options.name}`,
-          mend: 'wait for it: tally status shows how far it is',
-        }),
-      );
-      return;
-    }
-    this.#rebuild = this.#build(current, lease)
-      .then(resolve, reject)
-      .finally(() => {
-        this.#rebuild = undefined;
-      });
+  /** A rebuild asked for while one is under way (resumed after a crash, say) is that one. */
+  #joinRebuild(current: Generation, lease: HeldLease): Promise<number> {
+    this.#rebuild ??= this.#build(current, lease).finally(() => {
+      this.#rebuild = undefined;
+    });
+    return this.#rebuild;
   }
 
   /**
@@ -258,7 +270,14 @@ export class FlowRunner {
     const resume = Promise.withResolvers<void>();
     this.#pauseForSwitch = { paused: paused.resolve, resume: resume.promise };
     this.#wake.abort();
-    await Promise.race([paused.promise, aborted(signal)]);
+    try {
+      await Promise.race([paused.promise, aborted(signal)]);
+    } catch (error) {
+      // Nobody is to wait for a switch that will not come, now or in the next run.
+      this.#pauseForSwitch = undefined;
+      resume.resolve();
+      throw error;
+    }
     return resume.resolve;
   }
 }
