@@ -1,0 +1,89 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { crashPoints, type CrashPoint } from '../../src/observe/point.ts';
+
+/** Transactions of one story: enough that every point is passed several times. */
+const TRANSACTIONS = 300;
+/** Points that a story passes once or so; the others are also hit later, with more behind them. */
+const RARE: readonly CrashPoint[] = [
+  'flow.after-snapshot-before-stream',
+  'rebuild.after-build-before-switch',
+  'rebuild.after-switch-before-forget',
+  'log.before-segment-delete',
+  'capture.after-acknowledge',
+  'flow.after-snapshot-chunk',
+];
+
+let dir: string;
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'tally-sweep-'));
+});
+afterEach(async () => {
+  await rm(dir, { recursive: true, force: true });
+});
+
+describe('a process killed at each crash point, started again, has lost, doubled and swapped nothing', () => {
+  for (const name of crashPoints) {
+    for (const count of RARE.includes(name) ? [1] : [1, 7]) {
+      test(`${name}, time ${count}`, { timeout: 90_000 }, async () => {
+        const killed = await story({
+          TALLY_CRASH: `${name}:${count}`,
+          ...(name === 'log.before-segment-delete' ? { SWEEP_LINGER: '1' } : {}),
+        });
+        expect(killed.signal, `it never came to ${name}: ${killed.errors}`).toBe('SIGKILL');
+        expect(await story({}), 'after the kill').toMatchObject({ code: 0, errors: '' });
+        expect(await story({ SWEEP_HEALED: '1' }), 'with the projection corrected').toMatchObject({
+          code: 0,
+          errors: '',
+        });
+        check();
+      });
+    }
+  }
+});
+
+interface End {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly errors: string;
+}
+
+function story(env: Readonly<Record<string, string>>): Promise<End> {
+  const child = spawn(
+    process.execPath,
+    [
+      '--disable-warning=ExperimentalWarning',
+      '--conditions=tallystick-source',
+      join(import.meta.dirname, 'sweep-worker.ts'),
+      dir,
+      String(TRANSACTIONS),
+    ],
+    { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve({ code, signal, errors }));
+  });
+}
+
+/** Compares the files with plain SQL: nothing of the flow is used to check the flow. */
+function check(): void {
+  using source = new DatabaseSync(join(dir, 'source.db'), { readOnly: true });
+  using target = new DatabaseSync(join(dir, 'target.db'), { readOnly: true });
+  const owned = source.prepare('SELECT key, n, chain FROM counters ORDER BY key').all();
+  expect(source.prepare('PRAGMA user_version').get()).toEqual({ user_version: TRANSACTIONS });
+  for (const name of ['copies', 'chains']) {
+    const rows = target
+      .prepare(
+        `SELECT key, json_extract(document, '$.n') AS n, json_extract(document, '$.chain') AS chain FROM ${name} ORDER BY 1`,
+      )
+      .all();
+    expect(rows, name).toEqual(owned);
+  }
+}
