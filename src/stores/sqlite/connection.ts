@@ -74,7 +74,7 @@ class OpenConnection implements Connection {
   readonly file: string;
   readonly database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
-  #tail: Promise<unknown> | undefined;
+  #tail: Promise<void> | undefined;
 
   constructor(file: string, database: DatabaseSync) {
     this.file = file;
@@ -132,21 +132,33 @@ class OpenConnection implements Connection {
 
   async exclusive<Result>(work: () => Result | Promise<Result>): Promise<Result> {
     const before = this.#tail;
-    const turn = Promise.withResolvers<void>();
-    this.#tail = turn.promise;
-    try {
-      if (before !== undefined) await before;
-      return await work();
-    } finally {
-      if (this.#tail === turn.promise) this.#tail = undefined;
-      turn.resolve();
+    if (before === undefined) {
+      const result = work();
+      // Nearly all work is synchronous: it is over before anybody else could ask.
+      if (!(result instanceof Promise)) return result;
+      return this.#holding(() => result);
     }
+    return this.#holding(async () => {
+      await before;
+      return work();
+    });
   }
 
   close(): void {
     if (!this.database.isOpen) return;
     this.#statements.clear();
     this.database.close();
+  }
+
+  async #holding<Result>(work: () => Promise<Result>): Promise<Result> {
+    const turn = Promise.withResolvers<void>();
+    this.#tail = turn.promise;
+    try {
+      return await work();
+    } finally {
+      if (this.#tail === turn.promise) this.#tail = undefined;
+      turn.resolve();
+    }
   }
 
   #prepared(sql: string, shape: 'rows' | 'arrays'): StatementSync {

@@ -15,25 +15,44 @@ import { newestSeq } from './schema.ts';
  */
 const LONG = 1_000;
 
-/** Inserts a mark unless the newest row is one; nothing is inserted into an empty history. */
-const MARK =
-  "INSERT INTO _tally_changes (op, key) SELECT 'm', ? WHERE (SELECT op FROM _tally_changes ORDER BY seq DESC LIMIT 1) <> 'm'";
+/**
+ * Marks the end of what other programs wrote, and returns its offset: that of the new mark, of the
+ * newest one if nothing was written since, or 0 in an empty history. The caller holds the write lock, so
+ * that nobody is in the middle of anything: unmarked rows are whole transactions.
+ */
+export function markForeignEnd(connection: Connection, nowMs: number): number {
+  const { changes, lastInsertRowid } = connection
+    .prepare(
+      "INSERT INTO _tally_changes (op, key) SELECT 'm', ? WHERE (SELECT op FROM _tally_changes ORDER BY seq DESC LIMIT 1) <> 'm'",
+    )
+    .run(nowMs);
+  if (changes === 0) return newestSeq(connection);
+  list(connection, Number(lastInsertRowid));
+  return Number(lastInsertRowid);
+}
 
 /**
- * Marks the end of everything that this transaction sees, and returns its offset: that of the new mark,
- * of the newest one if nothing was written since, or 0. The caller holds the write lock, so that
- * nobody else is in the middle of anything: unmarked rows are whole transactions of other programs, and
- * its own. `since` is a mark that the caller knows of (0 if none).
+ * Marks the end of this very transaction, and returns its offset. `since` is a mark that the caller knows of, 0
+ * if none. This is the price of evidence on the write path: one statement, and no look at what is there.
+ * A transaction that changed nothing has no mark if it directly follows `since`; otherwise it may have one,
+ * a commit without changes.
  */
-export function markEnd(connection: Connection, nowMs: number, since: number): number {
-  const { changes, lastInsertRowid } = connection.prepare(MARK).run(nowMs);
-  if (changes === 0) return newestSeq(connection);
-  const offset = Number(lastInsertRowid);
-  // Counted from an older mark than the last one it is too many, never too few.
-  if (offset - since > LONG) {
-    connection.prepare('INSERT INTO _tally_commits (seq) VALUES (?)').run(offset);
+export function markOwnEnd(connection: Connection, nowMs: number, since: number): number {
+  const offset = Number(
+    connection.prepare("INSERT INTO _tally_changes (op, key) VALUES ('m', ?)").run(nowMs)
+      .lastInsertRowid,
+  );
+  if (offset === since + 1) {
+    connection.prepare('DELETE FROM _tally_changes WHERE seq = ?').run(offset);
+    return since;
   }
+  // Counted from an older mark than the last one it is too many, never too few.
+  if (offset - since > LONG) list(connection, offset);
   return offset;
+}
+
+function list(connection: Connection, offset: number): void {
+  connection.prepare('INSERT INTO _tally_commits (seq) VALUES (?)').run(offset);
 }
 
 /** The newest row, and a mark that nothing before it is missing of: the newest one, if it is near. */
@@ -87,7 +106,7 @@ export async function readAtMark(
       if (seq === mark) return { reader, at: mark };
       reader.exec('ROLLBACK');
       await keeper.run((connection) =>
-        connection.transaction(() => markEnd(connection, clock.nowMs(), 0)),
+        connection.transaction(() => markForeignEnd(connection, clock.nowMs())),
       );
     }
     throw new TallyError('STORE_BUSY', {

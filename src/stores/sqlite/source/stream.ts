@@ -5,7 +5,7 @@ import type { Connection } from '../connection.ts';
 import { resumeAfter, tokenOf } from './cursor.ts';
 import { canonicalImage, canonicalKey, hasTaggedNames } from './image.ts';
 import type { Keeper } from './keeper.ts';
-import { markAfter, markEnd, newestEnd } from './marks.ts';
+import { markAfter, markForeignEnd, newestEnd } from './marks.ts';
 import { isFresh, refreshTables } from './prepare.ts';
 import { readText } from './schema.ts';
 import type { Table } from './table.ts';
@@ -65,7 +65,8 @@ export async function* streamChanges(
       // What is marked need not wait for the write lock, which another program may hold for long.
       if (cutter.at >= sight.mark) {
         await parts.keeper.run(
-          (connection) => connection.transaction(() => markEnd(connection, parts.clock.nowMs(), 0)),
+          (connection) =>
+            connection.transaction(() => markForeignEnd(connection, parts.clock.nowMs())),
           signal,
         );
         continue;

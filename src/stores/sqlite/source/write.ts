@@ -4,33 +4,42 @@ import type { Clock } from '../../../ports/clock.ts';
 import type { Committed } from '../../../ports/source.ts';
 import type { Connection } from '../connection.ts';
 import { resultCode, sqliteError } from '../errors.ts';
-import { markEnd } from './marks.ts';
+import { markOwnEnd } from './marks.ts';
 
 /**
  * Runs the application's transaction and takes its evidence: one small row more in the same commit
- * (marks.ts). On a connection that nobody else uses meanwhile (Connection.exclusive). `since` is a mark
- * that the caller knows of.
+ * (marks.ts). On a connection that nobody else uses meanwhile (Connection.exclusive). `since` is a
+ * mark that the caller knows of. Synchronous work is done when this returns.
  */
-export async function writeMarked<Result>(
+export function writeMarked<Result>(
   connection: Connection,
   clock: Clock,
   work: (tx: DatabaseSync) => Result | Promise<Result>,
   since: number,
-): Promise<Committed<Result>> {
-  const { database } = connection;
+): Committed<Result> | Promise<Committed<Result>> {
   begin(connection);
-  try {
-    const result = work(database);
-    const value = result instanceof Promise ? await result : result;
-    if (!database.isTransaction) throw endedByWork(connection);
-    const offset = markEnd(connection, clock.nowMs(), since);
+  const finish = (value: Result): Committed<Result> => {
+    if (!connection.database.isTransaction) throw endedByWork(connection);
+    const offset = markOwnEnd(connection, clock.nowMs(), since);
     commit(connection);
     return { value, offset };
+  };
+  try {
+    const result = work(connection.database);
+    if (!(result instanceof Promise)) return finish(result);
+    return result.then(finish).catch((error: unknown) => {
+      throw rolledBack(connection, error);
+    });
   } catch (error) {
-    // A full disk may already have rolled it back; what work() ended itself cannot be undone.
-    if (database.isOpen && database.isTransaction) connection.prepare('ROLLBACK').run();
-    throw sqliteError(error, connection.file);
+    throw rolledBack(connection, error);
   }
+}
+
+function rolledBack(connection: Connection, error: unknown): unknown {
+  const { database } = connection;
+  // A full disk may already have rolled it back; what work() ended itself cannot be undone.
+  if (database.isOpen && database.isTransaction) connection.prepare('ROLLBACK').run();
+  return sqliteError(error, connection.file);
 }
 
 function begin(connection: Connection): void {
