@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -15,6 +17,7 @@ import {
   type Row,
   type TallyApp,
 } from '../index.ts';
+import { evidenceHeaders, withRequestEvidence } from '../http.ts';
 import { createMemoryState, memory, type MemoryState } from '../stores/memory/index.ts';
 import { leaveRequest, answerTo, type AppRequest } from './requests.ts';
 import { systemClock } from '../runtime/clock.ts';
@@ -361,3 +364,56 @@ async function waitFor<Found>(look: () => Promise<Found | undefined>): Promise<F
   }
   throw new Error('it never came');
 }
+
+test('evidence crosses HTTP: a request reads what an earlier one wrote, and hostile headers change nothing', async () => {
+  await using app = await open(shop({ titles: titles() }));
+  const server = createServer((request, response) => {
+    void withRequestEvidence(
+      request,
+      async () => {
+        if (request.method === 'POST') {
+          await app.write('orders', (tx) => tx.put('products', { sku: 'a', title: 'by http' }));
+          response.setHeader(
+            'baggage',
+            evidenceHeaders({ heads: () => app.heads() }).baggage ?? '',
+          );
+          response.end();
+          return;
+        }
+        const read = await app.read('search', { within: '2s', otherwise: 'stale' }, (client) => [
+          ...client.rows('documents').values(),
+        ]);
+        response.end(
+          JSON.stringify({ ...read, passedOn: evidenceHeaders({ heads: () => app.heads() }) }),
+        );
+      },
+      { heads: () => app.heads() },
+    );
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${(server.address() as { port: number }).port}`;
+  try {
+    const { headers } = await fetch(url, { method: 'POST' });
+    const baggage = headers.get('baggage') ?? '';
+    expect(baggage).toMatch(/^tally-evidence=v1~orders@1\.\d+$/);
+    expect(await (await fetch(url, { headers: { baggage } })).json()).toMatchObject({
+      freshness: { kind: 'fresh' },
+      value: [{ title: 'by http' }],
+    });
+    const future = 'tally-evidence=v1~orders@1.999999~unknown@7.5';
+    const hostile = (await (await fetch(url, { headers: { baggage: future } })).json()) as Record<
+      string,
+      unknown
+    >;
+    expect(hostile).toMatchObject({
+      freshness: { kind: 'timeout' },
+      value: [{ title: 'by http' }],
+    });
+    expect(JSON.stringify(hostile['passedOn'])).not.toContain('999999');
+    const garbage = await fetch(url, { headers: { baggage: 'tally-evidence=v1~../../etc@x.y' } });
+    expect(await garbage.json()).toMatchObject({ freshness: { kind: 'fresh' } });
+  } finally {
+    server.close();
+  }
+});

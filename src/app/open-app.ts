@@ -1,8 +1,8 @@
 import { TallyError } from '../core/errors.ts';
-import { noEvidence, type Evidence } from '../core/evidence.ts';
+import { mergeEvidence, noEvidence, type Evidence } from '../core/evidence.ts';
 import { checkOptions } from '../core/options.ts';
 import type { Freshness } from '../flow/barrier.ts';
-import { ProgressBoard } from '../flow/progress.ts';
+import { ProgressBoard, progressEvidence } from '../flow/progress.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Store } from '../ports/store.ts';
@@ -57,6 +57,8 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
   readonly #maintenance: Maintenance | undefined;
   readonly #remote: RemoteProgress | undefined;
   readonly #startedAtMs: number;
+  /** By lane, the newest commit of a write made here. */
+  readonly #written = new Map<string, Evidence>();
   #closed: Promise<void> | undefined;
 
   constructor(parts: OpenAppParts) {
@@ -94,8 +96,23 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
     const lane = this.#parts.lanes.get(store);
     // A store that no flow reads from has no lane: there is nothing that could wait for its evidence.
     const evidence = lane === undefined ? noEvidence : laneEvidence(lane, offset);
+    this.#written.set(store, mergeEvidence(this.#written.get(store) ?? noEvidence, evidence));
     addEvidence(evidence);
     return { value, evidence };
+  }
+
+  /**
+   * The furthest position of each lane that this process knows of: of writes made here, and of what its
+   * flows have applied. For `heads` of tallystick/http, which passes nothing on above it.
+   */
+  heads(): Evidence {
+    const { lanes, app } = this.#parts;
+    const starts = Array.from(lanes.values(), (lane) => laneEvidence(lane, 0));
+    const applied = Object.keys(app.flows).map((flow) => {
+      const progress = this.#board.get(flow);
+      return progress === undefined ? noEvidence : progressEvidence(progress);
+    });
+    return mergeEvidence(...starts, ...applied, ...this.#written.values());
   }
 
   /**

@@ -1,7 +1,7 @@
-import type { Evidence } from '../core/evidence.ts';
+import { coversEvidence, type Coverage, type Evidence } from '../core/evidence.ts';
 import type { Position } from '../core/position.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { FlowProgress, ProgressBoard } from './progress.ts';
+import { progressEvidence, type FlowProgress, type ProgressBoard } from './progress.ts';
 
 /** How far a flow is behind what was asked for. `offsets` counts in the unit of the lane. */
 export interface Behind {
@@ -103,7 +103,7 @@ function look(
   const parked: string[] = [];
   for (const { flow, lane, position } of needs) {
     const progress = board.get(flow);
-    const verdict = verdictOf(progress, position);
+    const verdict = verdictOf(progress, lane, position);
     const entry = (): Behind => behindOf(flow, lane, position, progress?.through);
     if (verdict === 'behind') behind.push(entry());
     if (verdict === 'incomparable') incomparable.push(entry());
@@ -118,14 +118,12 @@ function look(
   return behind.length > 0 ? { kind: 'stale', by: behind } : { kind: 'fresh' };
 }
 
-function verdictOf(
-  progress: FlowProgress | undefined,
-  need: Position,
-): 'covered' | 'behind' | 'incomparable' {
-  const through = progress?.through;
-  if (through === undefined) return 'behind';
-  if (through.epoch !== need.epoch) return 'incomparable';
-  return through.offset >= need.offset ? 'covered' : 'behind';
+function verdictOf(progress: FlowProgress | undefined, lane: string, need: Position): Coverage {
+  if (progress === undefined) return 'behind';
+  // Epochs only grow, and a flow is carried into the newest by a resnapshot: evidence of a later epoch than
+  // the flow has seen can still come, which is worth the caller's limit. Of an earlier one it never will.
+  if (progress.through !== undefined && progress.through.epoch < need.epoch) return 'behind';
+  return coversEvidence(progressEvidence(progress), new Map([[lane, [need]]]));
 }
 
 function behindOf(flow: string, lane: string, need: Position, seen: Position | undefined): Behind {
