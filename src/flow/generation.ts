@@ -20,6 +20,7 @@ import { prepareBatch, type Prepared } from './batch.ts';
 import type { FlowDefinition } from './definition.ts';
 import { BatchState } from './fold-state.ts';
 import { ParkedWork, parkedChange, targetUnit } from './parked.ts';
+import { TombstoneHorizon } from './tombstone-horizon.ts';
 
 /** Records in one batch, unless the flow or its sink knows better. */
 const BATCH_ROWS_DEFAULT = 2_000;
@@ -76,6 +77,7 @@ export class Generation implements AsyncDisposable {
   readonly parts: FlowParts;
   readonly session: SinkSession;
   readonly parked: ParkedWork;
+  readonly #horizon = new TombstoneHorizon();
   #checkpoint: Checkpoint | undefined;
 
   private constructor(
@@ -242,7 +244,15 @@ export class Generation implements AsyncDisposable {
     });
     observer.parked(this.parked.size);
     observer.progress(checkpoint, this.parked.units(), prepared.committedAtMs.at(-1));
+    await this.#prune(checkpoint);
     return prepared.taken;
+  }
+
+  /** Forgets old tombstones; none while something is parked, since it comes with the fence it had. */
+  async #prune({ through }: Checkpoint): Promise<void> {
+    if (through === undefined || this.parked.size > 0) return;
+    const before = this.#horizon.note(this.parts.clock.monotonicMs(), through);
+    if (before !== undefined) await this.session.prune(before);
   }
 
   async #prepare(batch: LogBatch, after: Identity | undefined): Promise<Prepared> {
