@@ -50,6 +50,7 @@ export class Maintenance {
     const { ledger, worker, status } = this.#options;
     this.#round += 1;
     await this.#desk.look();
+    await worker.refresh();
     const now = await status();
     await ledger.commit([
       { kind: 'put', space: STATUS_SPACE, key: now.owner, value: JSON.stringify(now) },

@@ -76,6 +76,11 @@ export class RequestDesk {
     try {
       answer = { done: await this.#do(request) };
     } catch (error) {
+      // Another worker has the flow or lane: the request stays for that one.
+      if (isTallyError(error, 'LEASE_HELD', 'FENCED_OUT')) {
+        this.#underWay.delete(id);
+        return;
+      }
       answer = {
         failed: { code: isTallyError(error) ? error.code : 'INTERNAL', message: errorText(error) },
       };

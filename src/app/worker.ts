@@ -1,5 +1,6 @@
 import { capture } from '../flow/capture.ts';
-import { acceptHistory } from '../flow/epochs.ts';
+import { TallyError } from '../core/errors.ts';
+import { acceptHistory, presentEpoch } from '../flow/epochs.ts';
 import type { FlowDefinition } from '../flow/definition.ts';
 import type { FlowState } from '../flow/generation.ts';
 import type { ProgressBoard } from '../flow/progress.ts';
@@ -54,16 +55,25 @@ class LaneWorker {
    * would go on in the old epoch, and the flows would never see the new one begin.
    */
   async resnapshot(): Promise<number> {
-    const { ledger } = this.#options;
+    const { ledger, clock } = this.#options;
+    if (this.#worker.kind === 'standby') throw runsElsewhere(`lane ${this.lane.name}`);
     this.#pause.abort();
     await this.#done;
     try {
       const history = await this.lane.source.history();
-      this.lane.epoch = await acceptHistory(ledger, this.lane.name, history);
+      this.lane.epoch = await acceptHistory(ledger, this.lane.name, history, clock.nowMs());
     } finally {
       this.#done = this.#supervise();
     }
     return this.lane.epoch;
+  }
+
+  /** Takes note of an epoch that another process has taken up: evidence is of the present one. */
+  async refresh(): Promise<void> {
+    const { ledger } = this.#options;
+    const present = await presentEpoch(ledger, this.lane.name);
+    if (present !== undefined && present.history === (await this.lane.source.history()))
+      this.lane.epoch = present.epoch;
   }
 
   async status(): Promise<LaneStatus> {
@@ -121,6 +131,7 @@ class FlowWorker {
   readonly #definition: FlowDefinition;
   readonly #lane: Lane;
   readonly #clock: Clock;
+  readonly #ledger: Ledger;
   readonly #runner: FlowRunner;
   readonly #sink: Sink;
   readonly #meter = new FlowMeter();
@@ -141,6 +152,7 @@ class FlowWorker {
     this.#definition = definition;
     this.#lane = lane;
     this.#clock = clock;
+    this.#ledger = ledger;
     this.#sink = sinkOf(name, definition, stores);
     this.#runner = new FlowRunner({
       name,
@@ -191,10 +203,14 @@ class FlowWorker {
   /** The log offset that this flow still needs, here or in the process that runs it; undefined: all of it. */
   async needsLog(): Promise<number | undefined> {
     if (this.#worker.kind !== 'standby') return this.#runner.needsLog;
+    // What a rebuild elsewhere still needs is not to be seen from here: it holds everything.
+    if ((await this.#ledger.get('rebuilds', this.name)) !== undefined) return undefined;
     return (await this.#sink.peek(this.name))?.log;
   }
 
-  ask(request: FlowRequest): Promise<number> {
+  /** Throws LEASE_HELD if another process runs the flow. */
+  async ask(request: FlowRequest): Promise<number> {
+    if (this.#worker.kind === 'standby') throw runsElsewhere(`flow ${this.name}`);
     return this.#runner.ask(request);
   }
 
@@ -211,6 +227,14 @@ class FlowWorker {
       ...this.#meter.measures(this.#clock.nowMs()),
     };
   }
+}
+
+function runsElsewhere(where: string): TallyError {
+  return new TallyError('LEASE_HELD', {
+    what: 'another process runs it',
+    where,
+    mend: 'ask that one',
+  });
 }
 
 /** All captures and flows of an application, running in this process. */
@@ -243,6 +267,11 @@ export class Worker {
     const lanes = await Promise.all(this.#lanes.map((lane) => lane.status()));
     const flows = await Promise.all(this.#flows.map((flow) => flow.status()));
     return { lanes, flows };
+  }
+
+  /** Takes note of what other processes have changed. */
+  async refresh(): Promise<void> {
+    for (const lane of this.#lanes) await lane.refresh();
   }
 
   /** Lets the logs go of what every flow has applied. A flow without a checkpoint holds everything. */

@@ -101,6 +101,7 @@ class Schedule {
   async run(): Promise<void> {
     const world = this.#world;
     const { clock } = world;
+    await world.application();
     if (world.chance(0.7)) await this.#during(this.#write());
     world.weather = this.#storm;
     if (world.chance(0.3)) this.#start(false);

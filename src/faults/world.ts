@@ -107,6 +107,8 @@ export class World {
         before: (unit: MemoryUnit) => this.#before(name as keyof States, unit),
         after: (unit: MemoryUnit) => this.#after(name as keyof States, unit),
       };
+    // Also a torn append wakes who reads: what it left behind is seen before anything else happens to it.
+    this.states.log.wakers.add(() => this.#guarded(() => this.invariants.afterLog()));
     armPoints((name) => {
       const who = running.getStore();
       if (who === undefined) return;
@@ -153,15 +155,20 @@ export class World {
     this.violation ??= error;
   }
 
-  /** Runs a transaction of the application, which knows nothing of the coordinator; the number of its commit. */
-  async write(
-    changes: readonly ModelChange[],
-  ): Promise<{ readonly offset: number; readonly commit: number }> {
+  /** The application's own connection to its store; the tables are there from the first time on. */
+  application(): Promise<MemoryStore> {
     this.#application ??= memory({
       state: this.states.orders,
       tables: { items: { key: ['id'] }, lines: { key: ['id'] } },
     }).open({ name: 'orders', clock: this.clock, random: seededRandom('application') });
-    const { source } = await this.#application;
+    return this.#application;
+  }
+
+  /** Runs a transaction of the application, which knows nothing of the coordinator; the number of its commit. */
+  async write(
+    changes: readonly ModelChange[],
+  ): Promise<{ readonly offset: number; readonly commit: number }> {
+    const { source } = await this.application();
     const { offset } = await source.write((tx) => {
       for (const { table, key, after } of changes) {
         if (after === null) tx.delete(table, JSON.parse(key) as Key);
@@ -203,8 +210,6 @@ export class World {
     await who.awake();
     const { weather } = this;
     const call = `${store}.${unit.operation}`;
-    // What a torn append left behind is seen before anything else can happen to it.
-    if (store === 'log') this.#look(store, unit);
     if (this.chance(weather.crash)) {
       this.hit(`crash before ${call}`);
       who.crash(`before ${call}`);
@@ -256,7 +261,7 @@ export class World {
 
   /** Checks what a step can have broken. */
   #look(store: keyof States, { operation, size }: MemoryUnit): void {
-    try {
+    this.#guarded(() => {
       if (store === 'orders' && operation === 'commit' && this.#writing.length > 0) {
         const { history, head } = this.states.orders.source;
         this.model.commit(history, head, this.#writing);
@@ -264,9 +269,14 @@ export class World {
       }
       if (size === 0) return;
       if (store === 'ledger') this.invariants.afterLedger();
-      if (store === 'log') this.invariants.afterLog();
       if (operation === 'acknowledge') this.invariants.afterAcknowledge();
       if (store === 'search' || store === 'views') this.invariants.afterSink(store);
+    });
+  }
+
+  #guarded(look: () => void): void {
+    try {
+      look();
     } catch (error) {
       this.broke(error instanceof Error ? error : new Error(String(error)));
     }

@@ -54,11 +54,18 @@ export async function claimEpoch(
   );
 }
 
-/** Takes up the present history of a lane as a new epoch: every flow from it is then snapshotted anew. */
+/**
+ * Takes up the present history of a lane as a new epoch: every flow from it is then snapshotted anew.
+ *
+ * A capture that runs in the old epoch, here or elsewhere, loses its lease in the same step. Otherwise:
+ * 1. a flow restarts and reads its rows in the new epoch  2. the capture logs a change in the old one, which
+ * the flow drops as older, and acknowledges it  3. it is captured in the new epoch by nobody: lost.
+ */
 export async function acceptHistory(
   ledger: Ledger,
   lane: string,
   history: string,
+  nowMs: number,
 ): Promise<number> {
   const record = await ledger.get(SPACE, lane);
   const epoch = record === undefined ? 1 : (JSON.parse(record.value) as Epoch).epoch + 1;
@@ -67,6 +74,8 @@ export async function acceptHistory(
       what: `lane ${lane} has used all ${EPOCH_MAX} epochs`,
       mend: 'rename the store in the application: a new lane starts at epoch 1',
     });
+  const lease = `capture/${lane}`;
+  const holder = (await ledger.leases()).find((held) => held.lease === lease);
   await ledger.commit([
     {
       kind: 'put',
@@ -74,6 +83,15 @@ export async function acceptHistory(
       key: lane,
       value: JSON.stringify({ epoch, history }),
       ifVersion: record?.version ?? 0,
+    },
+    // Taken from whoever has it, and over at once: the next capture takes it under a newer epoch.
+    {
+      kind: 'acquire',
+      lease,
+      owner: 'resnapshot',
+      ttlMs: 1,
+      nowMs,
+      ...(holder === undefined ? {} : { breakOwner: holder.owner }),
     },
   ]);
   return epoch;

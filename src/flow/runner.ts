@@ -1,9 +1,16 @@
-import { TallyError } from '../core/errors.ts';
+import { isTallyError, TallyError } from '../core/errors.ts';
 import { point } from '../observe/point.ts';
+import { BACKOFF_DEFAULT, retry } from '../runtime/backoff.ts';
 import { takeLease, type HeldLease } from '../runtime/lease.ts';
 import { backfill, needsBackfill } from './backfill.ts';
 import { presentEpoch } from './epochs.ts';
-import { Generation, isFencedOut, targetShapes, type FlowParts } from './generation.ts';
+import {
+  Generation,
+  isFencedOut,
+  targetShapes,
+  type FlowParts,
+  type StreamEnd,
+} from './generation.ts';
 import { forgetEarlier } from './parked.ts';
 import { retryParked } from './retry-parked.ts';
 
@@ -34,6 +41,8 @@ export class FlowRunner {
   #wake = new AbortController();
   #pauseForSwitch: { readonly paused: () => void; readonly resume: Promise<void> } | undefined;
   #rebuild: Promise<number> | undefined;
+  /** The generation that readers see, while it is open. */
+  #current: Generation | undefined;
   /** The generations that are open: the running one, and one that is built beside it. */
   readonly #open = new Set<Generation>();
 
@@ -119,11 +128,13 @@ export class FlowRunner {
       const number = (await sink.generation(name)) ?? 1;
       await using generation = await Generation.open(this.#options, number, lease);
       this.#open.add(generation);
+      this.#current = generation;
       try {
         this.#publish(generation);
         if (await this.#runGeneration(generation, lease)) return;
       } finally {
         this.#open.delete(generation);
+        this.#current = undefined;
       }
     }
   }
@@ -203,8 +214,7 @@ export class FlowRunner {
     if (record === undefined) return;
     const to = (JSON.parse(record.value) as { to: number }).to;
     if (((await sink.generation(name)) ?? 1) >= to) {
-      await ledger.commit([{ kind: 'delete', space: 'rebuilds', key: name }]);
-      await forgetEarlier(ledger, name, to);
+      await this.#built(to);
       return;
     }
     void this.ask({ kind: 'rebuild' }).catch(() => undefined);
@@ -212,7 +222,19 @@ export class FlowRunner {
 
   /** A rebuild asked for while one is under way (resumed after a crash, say) is that one. */
   #joinRebuild(current: Generation, lease: HeldLease): Promise<number> {
-    this.#rebuild ??= this.#build(current, lease).finally(() => {
+    const { clock, random } = this.#options;
+    const to = current.number + 1;
+    // What passes is tried again here: the flow itself goes on, so nobody else would.
+    this.#rebuild ??= retry(() => this.#build(to, lease), {
+      attemptsMax: Infinity,
+      backoff: BACKOFF_DEFAULT,
+      clock,
+      random,
+      signal: lease.signal,
+      retryIf: (error) =>
+        !lease.signal.aborted &&
+        (!isTallyError(error) || error.retryable || isTallyError(error, 'LOG_TRUNCATED')),
+    }).finally(() => {
       this.#rebuild = undefined;
     });
     return this.#rebuild;
@@ -224,15 +246,22 @@ export class FlowRunner {
    * The running one is paused before the switch and the new one has passed all that it applied: readers
    * never see a target move back.
    */
-  async #build(current: Generation, lease: HeldLease): Promise<number> {
+  async #build(to: number, lease: HeldLease): Promise<number> {
     const { sink, name, definition, ledger } = this.#options;
+    const current = this.#current;
+    // A try that failed late may have closed it, and may have switched all the same: it is opened again first.
+    if (current === undefined)
+      throw new TallyError('CONDITION_FAILED', {
+        what: 'the running generation is being opened',
+        where: `flow ${name}`,
+      });
+    if (current.number >= to) return this.#built(to);
     if (!sink.supports.switchOver)
       throw new TallyError('CAPABILITY_MISSING', {
         what: 'the target cannot build beside and switch',
         where: `flow ${name}`,
         mend: `run tally resnapshot ${definition.from}, which compares every row in place`,
       });
-    const to = current.number + 1;
     await ledger.commit([
       lease.guard,
       { kind: 'put', space: 'rebuilds', key: name, value: JSON.stringify({ to }) },
@@ -243,25 +272,47 @@ export class FlowRunner {
       const next = await Generation.open(parts, to, lease);
       this.#open.add(next);
       try {
-        await this.#catchUp(next, lease.signal);
-        await streamUntil(next, () => current.checkpoint?.log ?? 0, lease.signal);
+        await this.#startOver(next);
+        await this.#reach(next, current, lease.signal);
         release = await this.#pause(lease.signal);
-        await streamUntil(next, () => current.checkpoint?.log ?? 0, lease.signal);
+        await this.#reach(next, current, lease.signal);
       } finally {
         this.#open.delete(next);
         await next[Symbol.asyncDispose]();
       }
       lease.signal.throwIfAborted();
+      this.#current = undefined;
       await current[Symbol.asyncDispose]();
       point('rebuild.after-build-before-switch');
       await sink.switchTo(name, to, targetShapes(definition), lease.epoch);
       point('rebuild.after-switch-before-forget');
-      await ledger.commit([{ kind: 'delete', space: 'rebuilds', key: name }]);
-      await forgetEarlier(ledger, name, to);
-      return to;
+      return await this.#built(to);
     } finally {
       release();
     }
+  }
+
+  /** Readers see the generation that was built: nothing is left to do of it. */
+  async #built(to: number): Promise<number> {
+    const { ledger, name } = this.#options;
+    await ledger.commit([{ kind: 'delete', space: 'rebuilds', key: name }]);
+    await forgetEarlier(ledger, name, to);
+    return to;
+  }
+
+  /** A build that was left so long ago that the log has let go of what it needs begins again. */
+  async #startOver(next: Generation): Promise<void> {
+    const { first } = await this.#options.log.extent();
+    if (next.checkpoint === undefined || next.checkpoint.log >= first) return;
+    await next.reset();
+    await next.parked.forget(await next.parked.list());
+  }
+
+  /** Brings the next generation to where the running one is, through new epochs if need be. */
+  async #reach(next: Generation, current: Generation, signal: AbortSignal): Promise<void> {
+    do {
+      if (!(await this.#catchUp(next, signal))) return;
+    } while ((await streamUntil(next, () => current.checkpoint?.log ?? 0, signal)) === 'new-epoch');
   }
 
   /** Waits until the running generation has stopped between two batches; the answer lets the flow go on. */
@@ -295,14 +346,10 @@ async function streamUntil(
   generation: Generation,
   reach: () => number,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<StreamEnd> {
   const reached = (): boolean => (generation.checkpoint?.log ?? 0) >= reach();
-  if (reached() || signal.aborted) return;
-  if ((await generation.stream(signal, { until: reached })) === 'new-epoch')
-    throw new TallyError('HISTORY_LOST', {
-      what: 'the lane began a new epoch during the rebuild',
-      mend: 'start the rebuild again',
-    });
+  if (signal.aborted) return 'aborted';
+  return reached() ? 'asked' : generation.stream(signal, { until: reached });
 }
 
 /** Rejects with the reason when the signal aborts. */
