@@ -1,5 +1,6 @@
 import type { Clock } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
+import type { Store } from '../ports/store.ts';
 import { RequestDesk } from './requests.ts';
 import { STATUS_SPACE, type AppStatus } from './status.ts';
 import type { Worker } from './worker.ts';
@@ -8,8 +9,11 @@ import type { Worker } from './worker.ts';
 const ROUND_MS = 500;
 /** How many rounds pass between two releases of the logs. */
 const ROUNDS_PER_RELEASE = 4;
+/** Expired keys that one round removes from a store: a bounded piece of work in somebody's database. */
+const SWEEP_MAX = 1_000;
 
 export interface MaintenanceOptions {
+  readonly stores: Readonly<Record<string, Store>>;
   readonly ledger: Ledger;
   readonly clock: Clock;
   readonly worker: Worker;
@@ -55,6 +59,9 @@ export class Maintenance {
     await ledger.commit([
       { kind: 'put', space: STATUS_SPACE, key: now.owner, value: JSON.stringify(now) },
     ]);
-    if (this.#round % ROUNDS_PER_RELEASE === 0) await worker.release();
+    if (this.#round % ROUNDS_PER_RELEASE !== 0) return;
+    await worker.release();
+    for (const { keyValue } of Object.values(this.#options.stores))
+      await keyValue?.sweep(SWEEP_MAX);
   }
 }

@@ -8,7 +8,9 @@ test('tombstones are kept for the retention, then forgotten up to where the flow
     const before = horizon.note(second * 1000, { epoch: 1, offset: second });
     if (before !== undefined) pruned.push([second, before.offset]);
   }
-  expect(pruned).toEqual([15, 16, 17, 18, 19, 20].map((minute) => [minute * 60, (minute - 15) * 60]));
+  expect(pruned).toEqual(
+    [15, 16, 17, 18, 19, 20].map((minute) => [minute * 60, (minute - 15) * 60]),
+  );
 });
 
 test('a flow that was idle for long prunes one mark at a time, never past what it had applied', () => {
