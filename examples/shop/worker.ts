@@ -1,0 +1,110 @@
+import { join } from 'node:path';
+import { open } from 'tallystick';
+import { shop, type OpenShop } from './app.ts';
+import { makeCatalogue, openShelves, uploadImages } from './catalogue.ts';
+import { EvidenceReads } from './evidence-reads.ts';
+import { trackPhase } from './phase.ts';
+import type { FromWorker, ShopStatus, ToWorker, WorkerConfig } from './protocol.ts';
+import { replay } from './replay.ts';
+import { createTables } from './schema.ts';
+import { Traffic } from './traffic.ts';
+
+// The worker process: the shop and its flows. It may be killed at any moment and started again.
+
+const STATUS_MS = 250;
+
+const config = JSON.parse(process.argv[2] ?? '{}') as WorkerConfig;
+const stopping = new AbortController();
+const finish = Promise.withResolvers<ToWorker>();
+
+// Ctrl-C reaches every process of the terminal: the supervisor decides what then.
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => undefined);
+// Without its supervisor a worker has nobody to work for.
+process.on('disconnect', () => process.exit(0));
+process.on('message', (message: ToWorker) => {
+  stopping.abort();
+  finish.resolve(message);
+});
+
+try {
+  await work();
+  process.exitCode = 0;
+} catch (error) {
+  await send({ kind: 'failed', message: String(error instanceof Error ? error.message : error) });
+  process.exitCode = 1;
+}
+process.disconnect?.();
+
+async function work(): Promise<void> {
+  trackPhase(join(config.dir, 'phase'));
+  createTables(join(config.dir, 'orders.db'));
+  await using opened = await open(shop(config.dir));
+  const reads = new EvidenceReads(opened);
+  await send({ kind: 'running' });
+
+  const sendStatus = async (): Promise<void> =>
+    send({ kind: 'status', status: await statusOf(opened, reads) });
+  const timer = setInterval(() => void sendStatus().catch(() => undefined), STATUS_MS);
+
+  const serving = serve(opened, reads);
+  serving.catch(() => finish.resolve({ kind: 'finish', withinMs: 0 }));
+  const { withinMs } = await finish.promise;
+  await serving;
+  await reads.settled();
+  const behind = await settle(opened, withinMs);
+  clearInterval(timer);
+  await send({ kind: 'settled', behind, status: await statusOf(opened, reads) });
+}
+
+/** Takes orders until the supervisor says stop, or the file that is replayed has ended. */
+async function serve(opened: OpenShop, reads: EvidenceReads): Promise<void> {
+  const { seed, ordersPerSecond, input } = config;
+  if (input !== undefined) {
+    await replay(opened, input, stopping.signal);
+    return send({ kind: 'replayed' });
+  }
+  const products = makeCatalogue(seed);
+  await openShelves(opened, products);
+  const traffic = new Traffic({ shop: opened, reads, products, seed, ordersPerSecond });
+  await Promise.all([
+    traffic.run(stopping.signal),
+    uploadImages(opened, products, stopping.signal),
+  ]);
+}
+
+/** Waits until every store has what was committed last; names the stores that have it not. */
+async function settle(opened: OpenShop, withinMs: number): Promise<readonly string[]> {
+  // An empty transaction leaves the evidence of everything before it.
+  const { evidence } = await opened.write('orders', () => undefined);
+  const targets = [...new Set(Object.values(shop(config.dir).flows).map(({ to }) => to))];
+  const answers = await Promise.all(
+    targets.map(async (target) => {
+      const store = target as keyof OpenShop['stores'];
+      const { kind } = await opened.barrier(store, { after: evidence, within: withinMs });
+      return kind === 'fresh' ? [] : [`${target}: ${kind}`];
+    }),
+  );
+  return answers.flat();
+}
+
+async function statusOf(opened: OpenShop, reads: EvidenceReads): Promise<ShopStatus> {
+  const { client } = opened.stores.orders;
+  // Rows of these tables are never deleted, so the last one tells how many there are.
+  const count = (table: string): number =>
+    Number(client.prepare(`SELECT max(rowid) AS rows FROM ${table}`).get()?.['rows']);
+  const counts = {
+    orders: count('orders'),
+    customers: count('customers'),
+    lines: count('order_lines'),
+  };
+  return { app: await opened.status(), reads: reads.report(), counts };
+}
+
+async function send(message: FromWorker): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  // A supervisor that has gone is told nothing; the worker then ends by itself.
+  if (process.send === undefined || !process.connected) return;
+  process.send(message, undefined, undefined, () => resolve());
+  return promise;
+}
