@@ -175,11 +175,12 @@ test('a log watched from outside is never taken for damaged while it is written'
   await using watching = await openLog(dir);
   const appender = await writing.openAppender(1);
   const done = { next: 0, looks: 0 };
+  const enough = (): boolean => done.looks >= 60 && done.next >= 12_000;
   const writes = async (): Promise<void> => {
-    while (done.looks < 60) done.next = (await appender.append(run(done.next, 3))).next;
+    while (!enough()) done.next = (await appender.append(run(done.next, 3))).next;
   };
   const looks = async (): Promise<void> => {
-    for (; done.looks < 60; done.looks += 1) {
+    for (; !enough(); done.looks += 1) {
       const before = done.next;
       const { next } = await watching.extent();
       expect(next).toBeGreaterThanOrEqual(before);

@@ -51,9 +51,9 @@ export interface SegmentLogDefinition {
 /*
  * Why segments and not SQLite, which is there anyway: bench/log.ts runs both against a raw writer,
  * at the same durability and with the same batches. On two busy cores, against a table in WAL mode
- * with synchronous = FULL, segments appended 1.5 times as much in batches of one record and 2.5
- * times in batches of 4 096, and gave 4 million records a second to a reader where SQLite gave 0.5
- * to 1 million. SQLite's calls also block the thread that makes them, for the sync too. Retention
+ * with synchronous = FULL, segments appended 1.5 to 3.5 times as much, from batches of one record
+ * to batches of 4 096, and gave 2.9 to 4 million records a second to a reader where SQLite gave 0.5
+ * to 0.8 million. SQLite's calls also block the thread that makes them, for the sync too. Retention
  * is the deletion of files, where a table has to find, delete and reuse its pages.
  */
 
