@@ -74,8 +74,9 @@ export async function capture(options: CaptureOptions): Promise<void> {
     if (start.cursor === undefined) await mark(options, appender, epoch);
     await stream(options, { appender, acknowledger, epoch, lease, failing, ...start });
   } catch (error) {
-    // Whatever failed then, failed because the lease was lost: the worker stands by, it is not broken.
-    if (!signal.aborted) lease.signal.throwIfAborted();
+    // 1. a worker is suspended  2. another captures and acknowledges  3. the first goes on, and what it wants to
+    // read is gone: that is no lost history. Whoever lost the lease stands by, whatever failed.
+    if (!signal.aborted) await lease.check();
     throw error;
   } finally {
     await lease.release();

@@ -85,8 +85,9 @@ export class FlowRunner {
       await this.#generations({ ...lease, signal });
       if (!outer.aborted) lease.signal.throwIfAborted();
     } catch (error) {
-      // Whatever failed then, failed because the lease was lost: the worker stands by, it is not broken.
-      if (!outer.aborted) lease.signal.throwIfAborted();
+      // Whoever lost the lease stands by, whatever failed: the log that it wants to read may have been released
+      // by the worker that took over.
+      if (!outer.aborted) await lease.check();
       throw error;
     } finally {
       ending.abort(

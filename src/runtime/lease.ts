@@ -23,6 +23,11 @@ export interface HeldLease {
   readonly guard: LedgerOperation;
   /** Aborts when the lease was lost, or when the caller's signal aborts. */
   readonly signal: AbortSignal;
+  /**
+   * Throws FENCED_OUT if the lease was lost, noticed or not. To be asked before a failure is believed: to a
+   * worker that was suspended, what its successor did looks like damage.
+   */
+  check(): Promise<void>;
   release(): Promise<void>;
 }
 
@@ -82,6 +87,13 @@ function keepLease(options: LeaseOptions, ttlMs: number, epoch: number): HeldLea
     epoch,
     guard: { kind: 'guard', lease, epoch },
     signal: AbortSignal.any([options.signal, lost.signal]),
+    async check() {
+      lost.signal.throwIfAborted();
+      await ledger.commit([{ kind: 'guard', lease, epoch }]).catch((error: unknown) => {
+        // A ledger that cannot be asked says nothing about the lease.
+        if (isTallyError(error, 'FENCED_OUT')) throw error;
+      });
+    },
     async release() {
       if (released) return;
       released = true;
