@@ -18,9 +18,9 @@ export interface Bench {
   readonly file: string;
   readonly store: SqliteStore;
   /** A connection as another program has it: not the store's, with nothing set. */
-  foreign(): DatabaseSync;
+  readonly foreign: () => DatabaseSync;
   /** Closes the store and opens it again on the same file. */
-  reopen(): Promise<SqliteStore>;
+  readonly reopen: () => Promise<SqliteStore>;
 }
 
 /** Opens a store on a new file, runs `work`, and removes everything. */
@@ -39,12 +39,12 @@ export async function withStore(
       get store(): SqliteStore {
         return store;
       },
-      foreign() {
+      foreign: () => {
         const other = new DatabaseSync(file, { enableForeignKeyConstraints: false });
         others.push(other);
         return other;
       },
-      async reopen() {
+      reopen: async () => {
         await store.close();
         store = await openStore(file, options);
         return store;

@@ -1,5 +1,6 @@
 import { encodeValue } from '../../../core/codec.ts';
-import type { Row, Value } from '../../../core/row.ts';
+import type { Value } from '../../../core/row.ts';
+import { unreachable } from '../../../core/errors.ts';
 import { identifier, literal } from './names.ts';
 import type { Holds, Table } from './table.ts';
 
@@ -80,6 +81,8 @@ function valueSql(plain: string, holds: Holds, generated = false): string {
         `CASE typeof(${plain}) WHEN 'text' THEN ${text} WHEN 'integer' THEN ${integerSql(plain)} ` +
         `WHEN 'real' THEN ${realSql(plain)} WHEN 'blob' THEN ${bytesSql(plain)} END`
       );
+    default:
+      return unreachable(holds);
   }
 }
 
@@ -117,18 +120,18 @@ export function canonicalImage(text: string, taggedNames: boolean): string {
   const stored = JSON.parse(text) as Record<string, unknown>;
   const row: [string, Value][] = Object.entries(stored).map(([name, value]) => [
     name,
-    plain(value),
+    plainOf(value),
   ]);
-  return encodeValue(Object.fromEntries(row) as Row);
+  return encodeValue(Object.fromEntries(row));
 }
 
 /** The canonical text of a key as a trigger wrote it. */
 export function canonicalKey(text: string): string {
   if (!text.includes('{"$')) return text;
-  return encodeValue((JSON.parse(text) as unknown[]).map(plain));
+  return encodeValue((JSON.parse(text) as unknown[]).map(plainOf));
 }
 
-function plain(value: unknown): Value {
+function plainOf(value: unknown): Value {
   if (typeof value !== 'object' || value === null) return value as Value;
   const tagged = value as { $i?: string; $b?: string; $r?: string };
   if (tagged.$i !== undefined) return BigInt(tagged.$i);

@@ -1,3 +1,4 @@
+import type { SQLOutputValue } from 'node:sqlite';
 import type { Random } from '../../../ports/clock.ts';
 import type { Connection } from '../connection.ts';
 
@@ -7,9 +8,9 @@ import type { Connection } from '../connection.ts';
  * - `_tally_changes`: one row per captured row change, written by triggers in the transaction of
  *   whoever changes the row. SQLite has one writer at a time and a rowid is the largest plus one,
  *   so the order of `seq` is the order of commits, without gaps. **The newest acknowledged row is never
- *   pruned**: it keeps the largest rowid in the table, so that no seq is ever given out twice
- *   (AUTOINCREMENT would promise the same for a second write, to sqlite_sequence, per change; see
- *   bench/capture-sqlite.ts), and it keeps the tag by which a cursor is recognised.
+ *   pruned**: it holds the tag by which a cursor is recognised, and as the largest rowid it keeps
+ *   any seq from being given out twice. AUTOINCREMENT would promise only the second, for a write to
+ *   sqlite_sequence in every statement (bench/capture-sqlite.ts measures it), and not replace the tag.
  *   Marks stand in it too, behind the last change of a transaction: `write()` adds one in its own
  *   transaction, the stream adds one behind what other programs wrote before it yields any of that, so
  *   that a restart cuts it at the same place again. See marks.ts.
@@ -65,7 +66,8 @@ export function hasCapture(connection: Connection): boolean {
 
 /** What `_tally_source` holds under a name. */
 export function readText(connection: Connection, name: SettingName): string {
-  return String(readSetting(connection, name) ?? '');
+  const value = readSetting(connection, name);
+  return typeof value === 'string' ? value : '';
 }
 
 /** {@link readText} for a number; 0 where there is none. */
@@ -94,7 +96,7 @@ export function newestSeq(connection: Connection): number {
 
 type SettingName = 'history' | 'worker_epoch' | 'acknowledged';
 
-function readSetting(connection: Connection, name: SettingName): unknown {
+function readSetting(connection: Connection, name: SettingName): SQLOutputValue | undefined {
   return connection.guard(
     () => connection.prepare('SELECT value FROM _tally_source WHERE name = ?').get(name)?.['value'],
   );
