@@ -32,6 +32,9 @@ export class Supervisor {
   #worker: ChildProcess | undefined;
   #ended: Promise<void> = Promise.resolve();
   #finish: ToWorker | undefined;
+  #killEveryMs: number | undefined;
+  /** Whether this worker is killed without regard to how far it is. */
+  #isHasty = false;
   #killing: NodeJS.Timeout | undefined;
 
   constructor(config: WorkerConfig) {
@@ -73,6 +76,8 @@ export class Supervisor {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
     this.#worker = worker;
+    this.#isHasty = this.#random.next() < 0.25;
+    if (this.#isHasty) this.#killLater();
     let isNew = true;
     const remember = (status: ShopStatus): void => {
       if (isNew) this.#lives.push(status);
@@ -88,15 +93,20 @@ export class Supervisor {
     });
   }
 
-  /** From now on kills the worker at random moments, on average every `everyMs`. */
+  /**
+   * From now on kills each worker at a random moment, on average `everyMs` after it began to take orders;
+   * one of four sooner, while it starts or brings its stores up to date.
+   */
   killEvery(everyMs: number): void {
-    this.#killing = setTimeout(
-      () => {
-        this.#worker?.kill('SIGKILL');
-        this.killEvery(everyMs);
-      },
-      everyMs * (0.25 + 1.5 * this.#random.next()),
-    );
+    this.#killEveryMs = everyMs;
+    this.#killLater();
+  }
+
+  #killLater(): void {
+    clearTimeout(this.#killing);
+    if (this.#killEveryMs === undefined) return;
+    const afterMs = this.#killEveryMs * 2 * this.#random.next();
+    this.#killing = setTimeout(() => this.#worker?.kill('SIGKILL'), afterMs);
   }
 
   /**
@@ -104,8 +114,8 @@ export class Supervisor {
    * that have not within the limit. The worker has ended then.
    */
   async finish(withinMs: number): Promise<readonly string[]> {
+    this.#killEveryMs = undefined;
     clearTimeout(this.#killing);
-    this.#killing = undefined;
     this.#finish = { kind: 'finish', withinMs };
     this.#tell(this.#finish);
     const limit = new AbortController();
@@ -125,6 +135,7 @@ export class Supervisor {
     switch (message.kind) {
       case 'running':
         this.#running.resolve();
+        if (!this.#isHasty) this.#killLater();
         // It may be the one that was started after the end was decided.
         if (this.#finish !== undefined) this.#tell(this.#finish);
         return;

@@ -1,0 +1,1 @@
+export { armPoints, crashPoints, type CrashPoint } from '../observe/point.ts';
