@@ -1,5 +1,4 @@
 import type { Operation } from '../core/change.ts';
-import type { Position } from '../core/position.ts';
 import type { Key, Row } from '../core/row.ts';
 
 /** What a source can and cannot do, as data: the planner reads it, the suite tests each answer. */
@@ -123,9 +122,4 @@ export interface Source<Tx> {
   write<Result>(work: (tx: Tx) => Result | Promise<Result>): Promise<Committed<Result>>;
   /** The instant of the oldest change not acknowledged, and what is retained for us. */
   retained(): Promise<{ rows: number; bytes: number }>;
-}
-
-/** A position in the lane of a named store. */
-export interface LanePosition extends Position {
-  readonly lane: string;
 }
