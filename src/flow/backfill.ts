@@ -11,13 +11,9 @@ import type { SnapshotChunk } from '../ports/source.ts';
 import { foldChange } from './batch.ts';
 import type { Put } from './definition.ts';
 import { BatchState } from './fold-state.ts';
-import type { Generation } from './generation.ts';
+import { batchBounds, type Generation } from './generation.ts';
 import { parkedChange, type ParkedChange } from './parked.ts';
 import { projectRow, stamped, writeName } from './project.ts';
-
-/** Rows and bytes of one snapshot chunk, which is one batch for the target. */
-const CHUNK_ROWS_MAX = 2_000;
-const CHUNK_BYTES_MAX = 8 * 1024 * 1024;
 
 /** Whether a generation has rows of the source still to read before its stream means anything. */
 export function needsBackfill(checkpoint: Checkpoint | undefined, epoch: number): boolean {
@@ -46,18 +42,15 @@ export async function backfill(
   const folding = parts.definition.projection.kind === 'fold';
   parts.observer.state('backfilling');
   let progress = resumable(generation.checkpoint, epoch, folding);
-  if (progress === undefined && folding && generation.checkpoint !== undefined)
-    await generation.reset();
-  // What is parked is older than every row that will be read now.
-  if (progress === undefined) await generation.parked.forget(await generation.parked.list());
+  if (progress === undefined) await begin(generation, folding);
   // Read before the first row: every change after the snapshot's position is at or after this log offset.
   const log =
     progress === undefined ? (await parts.log.extent()).next : (generation.checkpoint?.log ?? 0);
   const chunks = parts.source.snapshot({
     tables: parts.definition.tables,
     ...(progress === undefined ? {} : { resume: progress.tables }),
-    rowsMax: CHUNK_ROWS_MAX,
-    bytesMax: CHUNK_BYTES_MAX,
+    // One chunk is one batch for the target.
+    ...batchBounds(parts),
     signal,
   });
   let done = 0;
@@ -75,6 +68,23 @@ export async function backfill(
   }
   signal.throwIfAborted();
   await finish(generation, log, progress, done);
+}
+
+/**
+ * Forgets what is parked: it is older than every row that will be read now. Before that, what a barrier may
+ * believe. Otherwise: 1. the parked work of a row is forgotten  2. a barrier, here or elsewhere, sees nothing
+ * parked and a checkpoint that has passed the row: it says fresh, and the row is not there.
+ */
+async function begin(generation: Generation, folding: boolean): Promise<void> {
+  const { checkpoint, parts } = generation;
+  if (checkpoint !== undefined) {
+    const unbelieved = { ...checkpoint, through: undefined };
+    if (folding || generation.parked.size > 0)
+      parts.observer.progress(unbelieved, generation.parked.units(), undefined);
+    if (folding) await generation.reset();
+    else if (generation.parked.size > 0) await generation.moveCheckpoint(unbelieved);
+  }
+  await generation.parked.forget(await generation.parked.list());
 }
 
 function resumable(
@@ -178,15 +188,16 @@ async function project(
   return state === undefined ? [] : foldChange(definition, change, state);
 }
 
-/** A snapshot row as a log record, so that a refused one is parked like any other. */
-function originOf(change: Change): LogRecord {
-  const payload = encodeValue({ t: change.table, o: 'c', k: change.key, b: null, a: change.after });
+/** A snapshot row as a log record, so that a refused one is parked like any other; only that needs its text. */
+function originOf({ epoch, offset, ordinal, table, key, after: row }: Change): LogRecord {
   return {
     kind: 'change',
-    epoch: change.epoch,
-    offset: change.offset,
-    ordinal: change.ordinal,
-    payload,
+    epoch,
+    offset,
+    ordinal,
+    get payload() {
+      return encodeValue({ t: table, o: 'c', k: key, b: null, a: row });
+    },
   };
 }
 

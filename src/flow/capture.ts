@@ -10,9 +10,13 @@ import { Acknowledger, confirmedCursor } from './acknowledger.ts';
 import { claimEpoch, historyLost } from './epochs.ts';
 import { commitOf, recordOf } from './record.ts';
 
-/** Rows and bytes of one read of the source; both bound what capture holds in memory. */
-const BATCH_ROWS_MAX = 4_000;
-const BATCH_BYTES_MAX = 8 * 1024 * 1024;
+/**
+ * Rows and bytes of one read of the source; both bound what capture holds in memory. More gains nothing:
+ * one batch is read while the one before becomes durable, and what outlives a collection of the young
+ * generation costs several times its size until an old one comes.
+ */
+const BATCH_ROWS_MAX = 1_000;
+const BATCH_BYTES_MAX = 1024 * 1024;
 /** How long to wait before asking a full log again. */
 const LOG_FULL_RETRY_MS = 200;
 

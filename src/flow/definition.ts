@@ -60,7 +60,7 @@ export interface FlowOptions {
   /** Exactly one of `project` and `fold`. */
   readonly project?: RowProjection;
   readonly fold?: Fold;
-  /** Records of the log in one batch. Larger batches cost latency and memory. Default 2 000. */
+  /** Records of the log in one batch. Larger batches cost latency and memory. Default 1 000. */
   readonly batchRows?: number;
   /** Tries of a failing write before its key is parked. Default 5. */
   readonly attemptsMax?: number;

@@ -23,8 +23,13 @@ import { ParkedWork, parkedChange, targetUnit } from './parked.ts';
 import { TombstoneHorizon } from './tombstone-horizon.ts';
 
 /** Records in one batch, unless the flow or its sink knows better. */
-const BATCH_ROWS_DEFAULT = 2_000;
-/** Bytes of payload in one batch: with the rows, the bound of a flow's memory. */
+const BATCH_ROWS_DEFAULT = 1_000;
+/**
+ * Bytes of payload in one batch: with the rows, the bound of a flow's memory. A batch is held about ten
+ * times (text and values, this one and the next); one that was asked to have many rows may have more bytes.
+ */
+const BATCH_BYTES_DEFAULT = 1024 * 1024;
+const BATCH_BYTES_PER_ROW = 512;
 const BATCH_BYTES_MAX = 8 * 1024 * 1024;
 const RETRY_FIRST_MS = 20;
 const RETRY_MAX_MS = 2_000;
@@ -69,6 +74,16 @@ export type StreamEnd = 'aborted' | 'new-epoch' | 'asked';
 /** The targets of a flow, as its sink wants to know them. */
 export function targetShapes(definition: FlowDefinition): readonly TargetShape[] {
   return definition.into.map((target) => ({ target }));
+}
+
+/** The bounds of one batch for a flow's target, whether it comes from the log or from a snapshot. */
+export function batchBounds({ definition, sink }: Pick<FlowParts, 'definition' | 'sink'>): {
+  readonly rowsMax: number;
+  readonly bytesMax: number;
+} {
+  const rowsMax = definition.batchRows ?? sink.supports.batchRowsPreferred ?? BATCH_ROWS_DEFAULT;
+  const bytesMax = Math.max(BATCH_BYTES_DEFAULT, rowsMax * BATCH_BYTES_PER_ROW);
+  return { rowsMax, bytesMax: Math.min(bytesMax, BATCH_BYTES_MAX) };
 }
 
 /** One generation of a flow: a session on its target, its checkpoint and its parked work. */
@@ -216,10 +231,8 @@ export class Generation implements AsyncDisposable {
   }
 
   #read(from: number, signal: AbortSignal): Promise<LogBatch> {
-    const { log, definition, sink } = this.parts;
-    const recordsMax =
-      definition.batchRows ?? sink.supports.batchRowsPreferred ?? BATCH_ROWS_DEFAULT;
-    return log.read({ from, recordsMax, bytesMax: BATCH_BYTES_MAX, signal });
+    const { rowsMax, bytesMax } = batchBounds(this.parts);
+    return this.parts.log.read({ from, recordsMax: rowsMax, bytesMax, signal });
   }
 
   /** Applies one batch; returns how many of its records were taken. */
