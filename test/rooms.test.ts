@@ -25,6 +25,8 @@ const house: Readonly<Record<string, readonly string[]>> = {
   'patterns/cache': kernel,
   'stores/memory': ['core', 'ports', 'observe'],
   'stores/sqlite': ['core', 'ports', 'observe'],
+  'stores/duckdb': ['core', 'ports', 'observe'],
+  'stores/files': ['core', 'ports', 'observe'],
   advisor: ['core', 'ports', 'observe'],
   topology: [...kernel, ...patterns, 'advisor'],
   conformance: ['core', 'ports', 'observe'],
