@@ -1,5 +1,5 @@
 import type { FlowDefinition } from '../flow/definition.ts';
-import { listParked, unitName } from '../flow/parked.ts';
+import { listParked, namesOf } from '../flow/parked.ts';
 import type { ProgressBoard } from '../flow/progress.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
@@ -35,12 +35,13 @@ export class RemoteProgress {
       if (definition === undefined) continue;
       const sink = sinkOf(name, definition, stores);
       const checkpoint = await sink.peek(name);
-      if (checkpoint === undefined) continue;
+      // Without a checkpoint there is nothing to believe; what was believed before has been emptied since.
+      if (checkpoint === undefined && board.get(name) === undefined) continue;
       const parked = await listParked(ledger, name, (await sink.generation(name)) ?? 1);
-      const parkedUnits = [...new Set(parked.map(({ unit }) => unitName(unit)))];
+      const parkedUnits = [...new Set(parked.flatMap(namesOf))];
       board.publish(name, {
         lane: definition.from,
-        through: checkpoint.through,
+        through: checkpoint?.through,
         throughAtMs: undefined,
         parkedUnits,
       });

@@ -187,7 +187,10 @@ export class Invariants {
       const before = this.#seen.get(name) ?? -1;
       const found = this.#model.versionFrom(target, key, text, before);
       if (found === undefined && this.#model.versionOf(target, key, text) === -2)
-        throw new Violation('a target holds what its source once implied', `${name} holds ${text}`);
+        throw new Violation(
+          'a target holds what its source once implied',
+          `${name} holds ${text} under ${JSON.stringify(held?.checkpoint)}`,
+        );
       if (found === undefined)
         throw new Violation(
           'no row moves back',

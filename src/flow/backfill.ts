@@ -140,7 +140,8 @@ async function applyChunk(
     try {
       for (const item of await project(generation, change, state)) {
         writes.set(writeName(item.target, encodeKey(item.key)), {
-          write: stamped(item, at, 'snapshot'),
+          // All chunks carry one stamp, and a later one knows more of a fold's group: it overwrites the earlier.
+          write: stamped(item, at, state === undefined ? 'snapshot' : 'repair'),
           origin,
         });
       }

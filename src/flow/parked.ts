@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { encodeKey, encodeValue } from '../core/codec.ts';
+import { decodeValue, encodeKey, encodeValue } from '../core/codec.ts';
 import { errorText, isTallyError, TallyError } from '../core/errors.ts';
 import { compareIdentities, type Identity } from '../core/position.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Ledger, LedgerOperation } from '../ports/ledger.ts';
-import type { LogRecord } from '../ports/log.ts';
+import type { Key } from '../core/row.ts';
+import type { ChangePayload, LogRecord } from '../ports/log.ts';
 import type { Put } from './definition.ts';
 import { writeName } from './project.ts';
 
@@ -74,8 +75,8 @@ export interface ParkedWorkOptions {
  */
 export class ParkedWork {
   readonly #options: ParkedWorkOptions;
-  /** By unit, the ledger keys of its changes. */
-  readonly #keys = new Map<string, Set<string>>();
+  /** By unit, its changes by their ledger keys, each with the names it is known by. */
+  readonly #keys = new Map<string, Map<string, readonly string[]>>();
   #size = 0;
 
   private constructor(options: ParkedWorkOptions) {
@@ -96,9 +97,11 @@ export class ParkedWork {
     return this.#keys.has(unit);
   }
 
-  /** The units that hold something, by name. */
+  /** The names of the units that hold something, and of the source rows that they hold back. */
   units(): readonly string[] {
-    return [...this.#keys.keys()];
+    return [
+      ...new Set([...this.#keys.values()].flatMap((changes) => [...changes.values()].flat())),
+    ];
   }
 
   /** Every parked change, or those of one unit, in the order they happened. */
@@ -121,7 +124,7 @@ export class ParkedWork {
       throw new TallyError('PARKED_FULL', {
         what: `${this.#size + fresh.size} changes would be parked, more than parkedMax ${parkedMax}; the flow has stopped, nothing is dropped`,
         where: `flow ${flow}`,
-        mend: `see tally parked ${flow}, correct the projection or the target, then retry or drop them`,
+        mend: `see tally parked APP.ts ${flow}; correct the projection or the target and retry them, or drop them`,
         details: { flow, parkedMax },
       });
     const space = spaceOf(flow);
@@ -155,8 +158,8 @@ export class ParkedWork {
 
   #add(change: ParkedChange): void {
     const unit = unitName(change.unit);
-    const keys = this.#keys.get(unit) ?? new Set();
-    this.#keys.set(unit, keys.add(parkKey(change, this.#options.generation)));
+    const keys = this.#keys.get(unit) ?? new Map<string, readonly string[]>();
+    this.#keys.set(unit, keys.set(parkKey(change, this.#options.generation), namesOf(change)));
     this.#size += 1;
   }
 
@@ -167,6 +170,16 @@ export class ParkedWork {
     this.#size -= 1;
     if (keys.size === 0) this.#keys.delete(unit);
   }
+}
+
+/**
+ * The names that a barrier knows a parked change by: its unit, and the source row behind it. A read that
+ * names the source row must not be called fresh because it was the target that refused it.
+ */
+export function namesOf(change: ParkedChange): readonly string[] {
+  const { t: table, k: key } = decodeValue(change.payload) as unknown as ChangePayload;
+  const row = unitName({ by: 'source', table, key: encodeKey(key as Key) });
+  return change.unit.by === 'source' ? [row] : [unitName(change.unit), row];
 }
 
 /**
@@ -213,12 +226,24 @@ export function parkedChange(
     offset,
     ordinal,
     payload,
-    ...(put === undefined
-      ? {}
-      : { put: encodeValue({ target: put.target, key: put.key, row: put.row }) }),
+    ...putText(put),
     ...error,
     parkedAtMs: clock.nowMs(),
   };
+}
+
+/**
+ * The put as text, where it has one: a target refused the row of a projection, perhaps because it holds what
+ * cannot be carried (a Date). Retrying such a change asks the projection again; a fold's rows always have a text.
+ */
+function putText(put: Put | undefined): { readonly put?: string } {
+  if (put === undefined) return {};
+  try {
+    return { put: encodeValue({ target: put.target, key: put.key, row: put.row }) };
+  } catch (error) {
+    if (isTallyError(error, 'VALUE_UNSUPPORTED')) return {};
+    throw error;
+  }
 }
 
 function parkKey(change: ParkedChange, generation: number): string {
