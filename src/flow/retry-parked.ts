@@ -102,7 +102,8 @@ async function putsOf(
   }
   // A fold's row that the target refused: the fold itself has been done, only its row is missing.
   if (parked.put !== undefined) return [decodeValue(parked.put) as unknown as Put];
-  const identity = `${parked.epoch}.${parked.offset}.${parked.ordinal}`;
+  // With the unit: all rows of a snapshot share one identity, and each is to be folded in.
+  const identity = `${parked.epoch}.${parked.offset}.${parked.ordinal} ${unitName(parked.unit)}`;
   if (state === undefined || (await state.wasFolded(identity))) return [];
   const puts = await foldChange(definition, change, state);
   state.markFolded(identity);
