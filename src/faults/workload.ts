@@ -1,4 +1,4 @@
-import { decodeRow, encodeKey, encodeValue } from '../core/codec.ts';
+import { encodeKey, encodeValue } from '../core/codec.ts';
 import type { ModelChange, TableName } from './model.ts';
 import type { World } from './world.ts';
 
@@ -39,14 +39,14 @@ export class Workload {
     const table: TableName = world.chance(0.6) ? 'items' : 'lines';
     const id = `${table === 'items' ? 'i' : 'l'}${world.between(1, IDS)}`;
     const before = this.#row(table, id, pending);
-    if (before === null) return [this.#row_(table, id)];
+    if (before === null) return [this.#written(table, id)];
     const kind = world.random.next();
     if (kind < 0.2) return [{ table, key: encodeKey([id]), after: null }];
     const other = `${id[0] ?? ''}${world.between(1, IDS)}`;
     // The key changes: one row goes, another comes.
     if (kind < 0.3 && this.#row(table, other, pending) === null)
-      return [{ table, key: encodeKey([id]), after: null }, this.#row_(table, other)];
-    return [this.#row_(table, id)];
+      return [{ table, key: encodeKey([id]), after: null }, this.#written(table, other)];
+    return [this.#written(table, id)];
   }
 
   #row(table: TableName, id: string, pending: ReadonlyMap<string, string | null>): string | null {
@@ -55,7 +55,7 @@ export class Workload {
     return seen === undefined ? (this.#world.model.table(table).get(key) ?? null) : seen;
   }
 
-  #row_(table: TableName, id: string): ModelChange {
+  #written(table: TableName, id: string): ModelChange {
     const world = this.#world;
     this.#v += 1;
     const row =
@@ -64,9 +64,4 @@ export class Workload {
         : { id, group: world.pick(GROUPS) ?? 'north', amount: world.between(1, 50), v: this.#v };
     return { table, key: encodeKey([id]), after: encodeValue(row) };
   }
-}
-
-/** The id in a row's key. */
-export function idOf(text: string): string {
-  return decodeRow(text)['id'] as string;
 }

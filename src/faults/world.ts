@@ -16,7 +16,7 @@ import {
 import { writeFailure, type Mutation } from './faulty-ports.ts';
 import { Invariants, Violation, type States } from './invariants.ts';
 import { Model, type ModelChange } from './model.ts';
-import { Incarnation } from './incarnation.ts';
+import type { Incarnation } from './incarnation.ts';
 import { virtualClock, type VirtualClock } from './virtual-clock.ts';
 
 /** How often each kind of fault strikes a port call, drawn once for each schedule. */
