@@ -5,6 +5,10 @@ import type { Ledger, LedgerOperation } from '../ports/ledger.ts';
 /** Long enough for a pause of the process, short enough for a person to wait for. */
 export const LEASE_TTL_MS = 10_000;
 
+const RENEWALS_PER_TERM = 3;
+/** How often a renewal that failed is tried in the time of one term. */
+const TRIES_PER_TERM = 20;
+
 export interface LeaseOptions {
   readonly ledger: Ledger;
   readonly clock: Clock;
@@ -40,64 +44,114 @@ export async function takeLease(options: LeaseOptions): Promise<HeldLease> {
     holder !== undefined && holder.owner !== owner && options.isDead(holder.owner)
       ? { breakOwner: holder.owner }
       : {};
+  // The term runs from before the ledger was asked: the ledger cannot have counted it from later.
+  const startedAtMs = clock.monotonicMs();
   const [epoch = 0] = await ledger.commit([
     { kind: 'acquire', lease, owner, ttlMs, nowMs: clock.nowMs(), ...breakOwner },
   ]);
-  return keepLease(options, ttlMs, epoch);
+  return held(options, epoch, new Renewal(options, ttlMs, epoch, startedAtMs));
 }
 
 /**
  * Renews at a third of the term. A renewal that fails for another reason than a lost lease (ledger
- * busy, say) is tried again until the term is over by our own monotonic clock; from then on somebody
- * else may hold it, so we must be silent before that: the signal aborts.
+ * busy, say) is tried again soon. When the term is over by our own monotonic clock the lease is lost,
+ * whether a renewal has failed or still hangs: from then on somebody else may hold it.
  */
-function keepLease(options: LeaseOptions, ttlMs: number, epoch: number): HeldLease {
-  const { ledger, clock, lease } = options;
-  const lost = new AbortController();
-  let renewedAtMs = clock.monotonicMs();
-  let released = false;
-  let cancel = (): void => undefined;
+class Renewal {
+  readonly #options: LeaseOptions;
+  readonly #ttlMs: number;
+  readonly #epoch: number;
+  readonly #lost = new AbortController();
+  #renewedAtMs: number;
+  #ended = false;
+  #cancelRenewal = (): void => undefined;
+  #cancelExpiry = (): void => undefined;
 
-  const schedule = (): void => {
-    cancel = clock.after(ttlMs / 3, () => void renew());
-  };
-  const renew = async (): Promise<void> => {
-    if (released) return;
+  constructor(options: LeaseOptions, ttlMs: number, epoch: number, acquiredAtMs: number) {
+    this.#options = options;
+    this.#ttlMs = ttlMs;
+    this.#epoch = epoch;
+    this.#renewedAtMs = acquiredAtMs;
+    this.#expireInTime(undefined);
+    this.#schedule(RENEWALS_PER_TERM);
+  }
+
+  /** Aborts when the lease was lost. */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /** From now on nothing is renewed; whether that was still going on. */
+  end(): boolean {
+    const wasRunning = !this.#ended;
+    this.#ended = true;
+    this.#cancelRenewal();
+    this.#cancelExpiry();
+    return wasRunning;
+  }
+
+  #schedule(timesPerTerm: number): void {
+    this.#cancelRenewal = this.#options.clock.after(
+      this.#ttlMs / timesPerTerm,
+      () => void this.#renew(),
+    );
+  }
+
+  async #renew(): Promise<void> {
+    const { ledger, clock, lease } = this.#options;
     const startedAtMs = clock.monotonicMs();
+    const renewal = { lease, epoch: this.#epoch, ttlMs: this.#ttlMs, nowMs: clock.nowMs() };
+    let failure: unknown;
     try {
-      await ledger.commit([{ kind: 'renew', lease, epoch, ttlMs, nowMs: clock.nowMs() }]);
-      renewedAtMs = startedAtMs;
+      await ledger.commit([{ kind: 'renew', ...renewal }]);
+      this.#renewedAtMs = startedAtMs;
     } catch (error) {
-      if (isTallyError(error, 'FENCED_OUT') || clock.monotonicMs() - renewedAtMs >= ttlMs) {
-        lost.abort(
-          new TallyError('FENCED_OUT', {
-            what: `lease ${lease} was lost`,
-            mend: 'nothing; the newer worker goes on',
-            cause: error,
-          }),
-        );
-        return;
-      }
+      failure = error;
     }
-    if (!released) schedule();
-  };
-  schedule();
+    if (this.#ended || this.lost.aborted) return;
+    if (isTallyError(failure, 'FENCED_OUT')) {
+      this.#lose(failure);
+      return;
+    }
+    this.#expireInTime(failure);
+    this.#schedule(failure === undefined ? RENEWALS_PER_TERM : TRIES_PER_TERM);
+  }
 
+  #expireInTime(cause: unknown): void {
+    const { clock } = this.#options;
+    this.#cancelExpiry();
+    const leftMs = this.#ttlMs - (clock.monotonicMs() - this.#renewedAtMs);
+    this.#cancelExpiry = clock.after(leftMs, () => this.#lose(cause));
+  }
+
+  #lose(cause: unknown): void {
+    this.#cancelRenewal();
+    this.#cancelExpiry();
+    this.#lost.abort(
+      new TallyError('FENCED_OUT', {
+        what: `lease ${this.#options.lease} was lost`,
+        mend: 'nothing; the newer worker goes on',
+        cause,
+      }),
+    );
+  }
+}
+
+function held(options: LeaseOptions, epoch: number, renewal: Renewal): HeldLease {
+  const { ledger, lease } = options;
   return {
     epoch,
     guard: { kind: 'guard', lease, epoch },
-    signal: AbortSignal.any([options.signal, lost.signal]),
+    signal: AbortSignal.any([options.signal, renewal.lost]),
     async check() {
-      lost.signal.throwIfAborted();
+      renewal.lost.throwIfAborted();
       await ledger.commit([{ kind: 'guard', lease, epoch }]).catch((error: unknown) => {
         // A ledger that cannot be asked says nothing about the lease.
         if (isTallyError(error, 'FENCED_OUT')) throw error;
       });
     },
     async release() {
-      if (released) return;
-      released = true;
-      cancel();
+      if (!renewal.end()) return;
       // A lease that is already lost, or a ledger that is gone, leaves nothing to give back.
       await ledger.commit([{ kind: 'release', lease, epoch }]).catch(() => undefined);
     },
