@@ -20,13 +20,14 @@ export function ownProcess(): string {
  * Anything unclear is alive: its lease then runs out by itself.
  */
 export function isDeadProcess(ownerText: string): boolean {
-  let owner: Partial<Owner>;
+  let owner: Partial<Owner> | null;
   try {
-    owner = JSON.parse(ownerText) as Partial<Owner>;
+    owner = JSON.parse(ownerText) as Partial<Owner> | null;
   } catch {
     return false;
   }
   if (
+    owner === null ||
     owner.host !== hostname() ||
     typeof owner.pid !== 'number' ||
     !Number.isInteger(owner.pid) ||

@@ -52,6 +52,8 @@ export async function supervise(options: SuperviseOptions): Promise<void> {
     if (clock.monotonicMs() - startedAtMs > HEALTHY_AFTER_MS) attempt = 0;
     attempt += 1;
     const next = after(failure, attempt, random);
+    // Standing by is no failure: who takes over and then fails once has failed for the first time.
+    if (next.state.kind === 'standby') attempt = 0;
     onState(next.state);
     if (next.waitMs === undefined) return;
     await clock.sleep(next.waitMs, signal).catch(() => undefined);
