@@ -1,9 +1,9 @@
-import { errorText, isTallyError, TallyError } from '../../core/errors.ts';
-import { suggest } from '../../core/options.ts';
+import { errorText, isTallyError } from '../../core/errors.ts';
 import type { Vitals } from '../../ports/vitals.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { systemRandom } from '../../runtime/random.ts';
 import type { Command } from '../command.ts';
+import { nameOf } from '../names.ts';
 import { table } from '../table.ts';
 
 /** `tally evidence`: what each store says of itself. */
@@ -17,16 +17,9 @@ export const evidenceCommand: Command = {
     const app = await call.app();
     const names = Object.keys(app.stores);
     const [named] = call.rest;
-    if (named !== undefined && !names.includes(named)) {
-      const near = suggest(named, names);
-      throw new TallyError('CONFIG_INVALID', {
-        what: `there is no store ${named}`,
-        mend: near === undefined ? `use one of ${names.join(', ')}` : `did you mean ${near}?`,
-      });
-    }
     const answers: { store: string; vitals?: Vitals; error?: { code: string; message: string } }[] =
       [];
-    for (const store of named === undefined ? names : [named]) {
+    for (const store of named === undefined ? names : [nameOf('store', named, names)]) {
       try {
         const definition = app.stores[store];
         if (definition === undefined) continue;

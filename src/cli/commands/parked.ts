@@ -1,10 +1,10 @@
 import type { TallyApp } from '../../app/definition.ts';
 import { TallyError } from '../../core/errors.ts';
-import { suggest } from '../../core/options.ts';
 import { listParked, unitName, type ParkedChange } from '../../flow/parked.ts';
 import type { Ledger } from '../../ports/ledger.ts';
 import type { Command } from '../command.ts';
 import { requestOfWorker, withinOption, withLedger } from '../ledger.ts';
+import { nameOf } from '../names.ts';
 import { table } from '../table.ts';
 
 /** `tally parked`: what a person must look at; retrying and dropping it. */
@@ -55,12 +55,7 @@ export const parkedCommand: Command = {
 function flowsOf(app: TallyApp, named: string | undefined): readonly string[] {
   const names = Object.keys(app.flows);
   if (named === undefined) return names;
-  if (names.includes(named)) return [named];
-  const near = suggest(named, names);
-  throw new TallyError('CONFIG_INVALID', {
-    what: `there is no flow ${named}`,
-    mend: near === undefined ? `use one of ${names.join(', ')}` : `did you mean ${near}?`,
-  });
+  return [nameOf('flow', named, names)];
 }
 
 async function list(
