@@ -214,6 +214,7 @@ class Schedule {
           world.hit(`barrier ${kind}`);
           world.event(`${reader.owner} ${store} at commit ${commit} (${epoch}.${offset}): ${kind}`);
           if (kind === 'fresh') this.#trueFreshness(store, commit, keyed ? item.key : undefined);
+          return kind;
         }),
     );
   }

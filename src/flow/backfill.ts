@@ -12,7 +12,7 @@ import { foldChange } from './batch.ts';
 import type { Put } from './definition.ts';
 import { BatchState } from './fold-state.ts';
 import { batchBounds, type Generation } from './generation.ts';
-import { parkedChange, type ParkedChange } from './parked.ts';
+import { parkedChange, targetUnit, unitName, type ParkedChange } from './parked.ts';
 import { projectRow, stamped, writeName } from './project.ts';
 
 /** Whether a generation has rows of the source still to read before its stream means anything. */
@@ -64,6 +64,8 @@ export async function backfill(
       signal,
     );
     point('flow.after-snapshot-chunk');
+    // A source and a target that never wait would keep timers and requests waiting to the last row.
+    await parts.clock.sleep(0);
     done += chunk.rows.length;
   }
   signal.throwIfAborted();
@@ -139,6 +141,11 @@ async function applyChunk(
     const origin = originOf(change);
     try {
       for (const item of await project(generation, change, state)) {
+        // A fold's row takes the place of the one of the same snapshot that is parked already.
+        if (state !== undefined && generation.parked.has(unitName(targetUnit(item)))) {
+          parked.push(parkedChange(targetUnit(item), origin, parts.clock, undefined, item));
+          continue;
+        }
         writes.set(writeName(item.target, encodeKey(item.key)), {
           // All chunks carry one stamp, and a later one knows more of a fold's group: it overwrites the earlier.
           write: stamped(item, at, state === undefined ? 'snapshot' : 'repair'),

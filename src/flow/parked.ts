@@ -118,7 +118,9 @@ export class ParkedWork {
     const { flow, parkedMax, ledger, guard, generation } = this.#options;
     const fresh = new Map(changes.map((change) => [parkKey(change, generation), change]));
     for (const [key, change] of fresh)
-      if (this.#keys.get(unitName(change.unit))?.has(key) === true) fresh.delete(key);
+      // Not what a target refused: a later chunk of the same snapshot may know more of a fold's group.
+      if (change.put === undefined && this.#keys.get(unitName(change.unit))?.has(key) === true)
+        fresh.delete(key);
     if (fresh.size === 0) return;
     if (this.#size + fresh.size > parkedMax)
       throw new TallyError('PARKED_FULL', {
@@ -159,8 +161,9 @@ export class ParkedWork {
   #add(change: ParkedChange): void {
     const unit = unitName(change.unit);
     const keys = this.#keys.get(unit) ?? new Map<string, readonly string[]>();
+    const before = keys.size;
     this.#keys.set(unit, keys.set(parkKey(change, this.#options.generation), namesOf(change)));
-    this.#size += 1;
+    this.#size += keys.size - before;
   }
 
   #drop(change: ParkedChange): void {
