@@ -58,7 +58,7 @@ const questions: readonly (readonly [keyof ShopStores, Question])[] = [
   [
     'objects',
     async ({ stores }, { id }) => {
-      const receipts = stores.objects.objects.list(`receipts/${id}/`, { limit: 1 });
+      const receipts = stores.objects.objects.list(`receipts/${id}-`, { limit: 1 });
       const first = await receipts[Symbol.asyncIterator]().next();
       return first.done !== true;
     },

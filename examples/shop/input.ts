@@ -90,7 +90,9 @@ function takeBefore(bad: BadLine[], line: number): readonly BadLine[] {
 
 /** Reads the header, so that a wrong file is refused before anything is started. Throws INPUT_INVALID. */
 export async function checkInput(file: string): Promise<void> {
-  for await (const _line of readOrderLines(file)) return;
+  const lines = readOrderLines(file);
+  await lines.next();
+  await lines.return(undefined);
 }
 
 async function bytesOf(file: string): Promise<AsyncIterable<Buffer>> {
@@ -102,6 +104,7 @@ async function bytesOf(file: string): Promise<AsyncIterable<Buffer>> {
     if (magic[0] !== 0x1f || magic[1] !== 0x8b) return bytes;
     const plain = createGunzip();
     bytes.on('error', (error) => plain.destroy(error));
+    plain.on('close', () => bytes.destroy());
     return bytes.pipe(plain);
   } catch (error) {
     throw unreadable(file, error);

@@ -24,8 +24,8 @@ try {
   else process.exitCode = (await run(options)).ok ? 0 : 1;
 } catch (error) {
   const isUsage = isTallyError(error, 'CONFIG_UNKNOWN_OPTION', 'CONFIG_INVALID');
-  const text = isTallyError(error) ? `${error.code}: ${error.message}` : String(error);
-  process.stderr.write(`${text}\n`);
+  const code = isTallyError(error) ? `${error.code}: ` : '';
+  process.stderr.write(`${code}${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = isUsage ? 2 : 1;
 }
 
@@ -57,23 +57,13 @@ async function runIn(dir: string, options: Options): Promise<Report> {
     kills: supervisor.kills,
     ...supervisor.lives.at(-1),
   }));
-  supervisor.start();
-  const parts = (): ScreenParts => ({
+  const screen = showLive(() => ({
     seconds: secondsSince(),
     lives: supervisor.lives,
     kills: supervisor.kills,
     statusUrl: page.url,
-  });
-  const screen = showLive(parts);
-  let leftBehind: readonly string[];
-  try {
-    await supervisor.running;
-    if (options.killEveryMs !== undefined) supervisor.killEvery(options.killEveryMs);
-    await theEnd(options, supervisor);
-  } finally {
-    leftBehind = await supervisor.finish(options.settleMs);
-    screen.stop();
-  }
+  }));
+  const leftBehind = await serveCustomers(options, supervisor).finally(() => screen.stop());
   const seconds = Number(secondsSince().toFixed(2));
   if (options.plant !== undefined) await plantFault(dir, options.plant);
   const drift = await verify(dir);
@@ -81,24 +71,40 @@ async function runIn(dir: string, options: Options): Promise<Report> {
   return reportOf({ dir, seconds, lives, kills, leftBehind, drift });
 }
 
-/** Resolves when the shop is to close: its time is up, the file has ended, or somebody pressed Ctrl-C. */
-async function theEnd(options: Options, supervisor: Supervisor): Promise<void> {
-  const ending = new AbortController();
-  const { signal } = ending;
+/**
+ * Runs the shop until its time is up, the file has ended, or somebody presses Ctrl-C; a second time, and the
+ * stores are not waited for. Resolves with the stores that were left behind.
+ */
+async function serveCustomers(
+  options: Options,
+  supervisor: Supervisor,
+): Promise<readonly string[]> {
   const asked = Promise.withResolvers<void>();
-  const ask = (): void => asked.resolve();
-  process.once('SIGINT', ask).once('SIGTERM', ask);
-  const ends = [
-    asked.promise,
-    ...(options.input === undefined ? [supervisor.failed] : [supervisor.replayed]),
-  ];
-  if (options.forMs !== undefined) ends.push(sleep(options.forMs, undefined, { signal }));
+  let isAsked = false;
+  const ask = (): void => {
+    if (isAsked) supervisor.giveUp();
+    isAsked = true;
+    asked.resolve();
+  };
+  process.on('SIGINT', ask).on('SIGTERM', ask);
   try {
-    await Promise.race(ends);
+    supervisor.start();
+    await Promise.race([supervisor.running, asked.promise]);
+    if (options.killEveryMs !== undefined) supervisor.killEvery(options.killEveryMs);
+    await Promise.race([asked.promise, theEnd(options, supervisor)]);
+    return await supervisor.finish(options.settleMs);
   } finally {
-    ending.abort();
+    await supervisor.end();
     process.off('SIGINT', ask).off('SIGTERM', ask);
   }
+}
+
+/** Resolves when the time is up or the file has ended; rejects if the worker has failed. */
+async function theEnd({ forMs, input }: Options, supervisor: Supervisor): Promise<void> {
+  const ends: Promise<void>[] = [supervisor.failed];
+  if (input !== undefined) ends.push(supervisor.replayed);
+  if (forMs !== undefined) ends.push(sleep(forMs, undefined, { ref: false }));
+  await Promise.race(ends);
 }
 
 /** The screen of a terminal, or a line now and then where there is none. Both on standard error. */

@@ -40,21 +40,59 @@ export function createTables(file: string): void {
   database.exec(`PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; ${SCHEMA} COMMIT`);
 }
 
+// The rows of these tables, as flows are given them.
+
+export type ProductRow = {
+  readonly sku: string;
+  readonly title: string;
+  readonly category: string;
+  readonly priceMilli: number;
+  readonly listed: number;
+};
+
+export type InventoryRow = { readonly sku: string; readonly onHand: number };
+
+export type OrderRow = {
+  readonly id: string;
+  readonly customerId: string | null;
+  readonly country: string;
+  readonly kind: 'sale' | 'cancellation';
+  readonly status: string;
+  readonly placedAt: number;
+};
+
 /** One line of an order, as it was sold. */
-export interface OrderLine {
+export type OrderLine = {
   readonly line: number;
   readonly sku: string;
   readonly title: string;
   /** Negative for what came back. */
   readonly quantity: number;
   readonly priceMilli: number;
-}
+};
+
+export type LineRow = OrderLine & { readonly orderId: string };
+
+export type EventRow = {
+  readonly id: number;
+  readonly kind: 'sale' | 'cancellation';
+  readonly orderId: string;
+  readonly firstLine: number;
+  readonly lastLine: number;
+  readonly at: number;
+  /** The JSON of {@link EventData}. */
+  readonly data: string;
+};
 
 /** What an event carries of its order: enough to act on it without asking the owner. */
-export interface EventData {
+export type EventData = {
   readonly customerId: string | null;
   readonly country: string;
   readonly lines: readonly OrderLine[];
+};
+
+export function dataOf(event: EventRow): EventData {
+  return JSON.parse(event.data) as EventData;
 }
 
 /** Baskets are compared by this many products; a wholesaler's list of hundreds says nothing about taste. */

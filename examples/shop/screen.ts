@@ -36,9 +36,7 @@ export function screenOf({ seconds, lives, kills, statusUrl }: ScreenParts): rea
     '',
     `  own writes read back: ${outcomes.join(', ') || 'none yet'}`,
     `  they waited ${milliseconds(reads.waitMs.p50)} ms (p50), ${milliseconds(reads.waitMs.p99)} ms (p99)`,
-    ...(kills.total === 0
-      ? []
-      : ['', `  killed ${kills.total} times, the last worker runs ${lives.length} lives later`]),
+    ...(kills.total === 0 ? [] : [`  killed and started again: ${number(kills.total)}`]),
   ];
 }
 

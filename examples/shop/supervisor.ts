@@ -2,7 +2,6 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { TallyError } from 'tallystick';
 import { readPhase } from './phase.ts';
 import type { FromWorker, ShopStatus, ToWorker, WorkerConfig } from './protocol.ts';
 import { Random } from './random.ts';
@@ -35,6 +34,8 @@ export class Supervisor {
   #killEveryMs: number | undefined;
   /** Whether this worker is killed without regard to how far it is. */
   #isHasty = false;
+  #isOver = false;
+  #starting: NodeJS.Timeout | undefined;
   #killing: NodeJS.Timeout | undefined;
 
   constructor(config: WorkerConfig) {
@@ -65,7 +66,7 @@ export class Supervisor {
   }
 
   get kills(): Kills {
-    const byPhase = Object.fromEntries(Object.entries(this.#phases).toSorted());
+    const byPhase = { ...this.#phases };
     return { total: Object.values(byPhase).reduce((sum, count) => sum + count, 0), byPhase };
   }
 
@@ -126,9 +127,24 @@ export class Supervisor {
     const { behind } = await Promise.race([this.#done.promise, late]);
     await Promise.race([this.#ended, late]);
     limit.abort();
+    await this.end();
+    return behind;
+  }
+
+  /** Does not wait any longer: ends the worker as it is. */
+  giveUp(): void {
+    this.#done.resolve({ behind: ['nobody waited for the stores to catch up'] });
+    void this.end();
+  }
+
+  /** Ends the worker, if there still is one, and starts no other. */
+  async end(): Promise<void> {
+    this.#isOver = true;
+    this.#killEveryMs = undefined;
+    clearTimeout(this.#killing);
+    clearTimeout(this.#starting);
     this.#worker?.kill('SIGKILL');
     await this.#ended;
-    return behind;
   }
 
   #hear(message: FromWorker, remember: (status: ShopStatus) => void): void {
@@ -160,17 +176,18 @@ export class Supervisor {
   #afterExit(worker: ChildProcess, code: number | null, signal: NodeJS.Signals | null): void {
     if (worker !== this.#worker) return;
     this.#worker = undefined;
+    if (this.#isOver) return;
     if (signal === 'SIGKILL') {
       const phase = readPhase(join(this.#config.dir, 'phase'));
       this.#phases[phase] = (this.#phases[phase] ?? 0) + 1;
-      setTimeout(() => this.start(), RESTART_MS);
+      this.#starting = setTimeout(() => this.start(), RESTART_MS);
       return;
     }
     if (code !== 0) this.#fail(`the worker ended with ${signal ?? code}`);
   }
 
   #fail(what: string): void {
-    const error = new TallyError('INTERNAL', { what });
+    const error = new Error(what);
     for (const { reject } of this.#waits) reject(error);
   }
 

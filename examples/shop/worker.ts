@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { open } from 'tallystick';
+import { isTallyError, open } from 'tallystick';
 import { shop, type OpenShop } from './app.ts';
 import { makeCatalogue, openShelves, uploadImages } from './catalogue.ts';
 import { EvidenceReads } from './evidence-reads.ts';
@@ -31,7 +31,9 @@ try {
   await work();
   process.exitCode = 0;
 } catch (error) {
-  await send({ kind: 'failed', message: String(error instanceof Error ? error.message : error) });
+  const code = isTallyError(error) ? `${error.code}: ` : '';
+  const text = error instanceof Error ? error.message : String(error);
+  await send({ kind: 'failed', message: `${code}${text}` });
   process.exitCode = 1;
 }
 process.disconnect?.();

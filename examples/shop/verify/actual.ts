@@ -92,25 +92,20 @@ interface Receipt {
   readonly totalMilli: number;
 }
 
-/** Receipts stand at `receipts.d/ORDER.d/EVENT.o`: the body, then what the store keeps of it. */
+/** Receipts stand at `receipts.d/ORDER-EVENT.o`: the body, then what the store keeps of it. */
 async function* receiptObjects(root: string): AsyncGenerator<Entry> {
-  const orders = await readdir(root).catch((): string[] => []);
-  for (const order of orders) {
-    const directory = join(root, order);
-    for (const name of await readdir(directory)) {
-      const { kind, at, customer, country, lines, totalMilli } = await readBody(
-        join(directory, name),
-      );
-      const key = `${decodeURIComponent(order.replace(/\.d$/, ''))}/${name.replace(/\.o$/, '')}`;
-      const sorted = lines.map(({ line, sku, title, quantity, priceMilli }) => ({
-        line,
-        sku,
-        title,
-        quantity,
-        priceMilli,
-      }));
-      yield [key, JSON.stringify([kind, at, customer, country, sorted, totalMilli])];
-    }
+  const names = await readdir(root).catch((): string[] => []);
+  for (const name of names) {
+    const { kind, at, customer, country, lines, totalMilli } = await readBody(join(root, name));
+    const sorted = lines.map(({ line, sku, title, quantity, priceMilli }) => ({
+      line,
+      sku,
+      title,
+      quantity,
+      priceMilli,
+    }));
+    const content = JSON.stringify([kind, at, customer, country, sorted, totalMilli]);
+    yield [decodeURIComponent(name.replace(/\.o$/, '')), content];
   }
 }
 

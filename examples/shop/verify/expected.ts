@@ -73,7 +73,7 @@ const expected: Readonly<Record<Boundary, Expected>> = {
         json_array(sku, quantity, priceMilli, quantity * priceMilli) FROM order_lines`,
   },
   receipts: {
-    sql: `SELECT e.orderId || '/' || e.id, json_array(e.kind, e.at, o.customerId, o.country,
+    sql: `SELECT e.orderId || '-' || e.id, json_array(e.kind, e.at, o.customerId, o.country,
         ${lineJson}, sum(l.quantity * l.priceMilli))
       FROM events e JOIN orders o ON o.id = e.orderId JOIN ${linesOfEvent} GROUP BY e.id`,
   },

@@ -80,14 +80,13 @@ async function spoilReport(file: string, fault: Fault): Promise<void> {
 }
 
 async function spoilReceipt(root: string, fault: Fault): Promise<void> {
-  const directory = join(root, (await readdir(root))[0] ?? '');
-  const file = join(directory, (await readdir(directory))[0] ?? '');
+  const file = join(root, (await readdir(root))[0] ?? '');
   const bytes = await readFile(file);
   switch (fault) {
     case 'lost':
       return rm(file);
     case 'doubled':
-      return writeFile(join(directory, '999999999.o'), bytes);
+      return writeFile(join(root, 'again-1.o'), bytes);
     case 'stale':
       return writeFile(file, bytes.toString('latin1').replace('sale', 'sold'), 'latin1');
     default:
