@@ -178,11 +178,11 @@ export class Invariants {
     const keys = new Set([...this.#model.keys(target), ...(held?.rows?.keys() ?? [])]);
     for (const key of keys) {
       const name = `${target} ${key}`;
-      if (skipAll) {
+      // A generation that was built while a row was parked does not have it: what was seen says no more.
+      if (skipAll || isParked(target, key, parked)) {
         this.#seen.delete(name);
         continue;
       }
-      if (isParked(target, key, parked)) continue;
       const text = held?.rows?.get(key)?.row ?? null;
       const before = this.#seen.get(name) ?? -1;
       const found = this.#model.versionFrom(target, key, text, before);

@@ -79,7 +79,7 @@ class Schedule {
       effect: world.chance(0.6) ? 'fenced' : 'transactional',
     };
     this.#workersMax = world.chance(0.5) ? 2 : 1;
-    this.#storm = drawWeather(world);
+    this.#storm = drawWeather(world, this.#workersMax);
     const rare = world.chance(0.3) ? 0.6 : 0;
     this.#actions = [
       [12, () => this.#do(this.#write())],
@@ -409,7 +409,7 @@ function shown({ table, key, after }: ModelChange): string {
 }
 
 /** Most schedules have a few kinds of faults, often; some have all of them, seldom. */
-function drawWeather(world: World): Weather {
+function drawWeather(world: World, workers: number): Weather {
   const some = (probability: number): number =>
     world.chance(0.5) ? probability * world.random.next() : 0;
   return {
@@ -419,7 +419,8 @@ function drawWeather(world: World): Weather {
     torn: some(0.3),
     crash: some(0.006),
     crashAtPoint: some(0.04),
-    suspend: some(0.003),
+    // Only where another worker can take over meanwhile does a pause in the middle of a call tell anything.
+    suspend: some(workers > 1 ? 0.01 : 0.002),
     writeBusy: some(0.1),
   };
 }

@@ -83,6 +83,7 @@ export class World {
   weather: Weather = calm;
   logBytesMax: number = Infinity;
   violation: Error | undefined;
+  readonly #applying = new AsyncLocalStorage<{ flow: string; workerEpoch: number }>();
   readonly #sinkEpochs = new Map<string, number>();
   readonly #events: string[] = [];
   readonly #verbose: ((line: string) => void) | undefined;
@@ -198,10 +199,22 @@ export class World {
     return this.#sinkEpochs.get(flow) ?? 0;
   }
 
-  broken(invariant: string, message: string): never {
-    const violation = new Violation(invariant, message);
-    this.broke(violation);
-    throw violation;
+  applying<Result>(
+    flow: string,
+    workerEpoch: number,
+    work: () => Promise<Result>,
+  ): Promise<Result> {
+    return this.#applying.run({ flow, workerEpoch }, work);
+  }
+
+  /** A step of a batch has happened: it must not be of a worker that was taken over from. */
+  #notOfZombie(): void {
+    const step = this.#applying.getStore();
+    if (step === undefined || this.newest(step.flow) <= step.workerEpoch) return;
+    throw new Violation(
+      'what a worker writes that was taken over from is refused',
+      `flow ${step.flow}: epoch ${step.workerEpoch} wrote after ${this.newest(step.flow)} had opened it`,
+    );
   }
 
   async #before(store: keyof States, unit: MemoryUnit): Promise<void | number> {
@@ -260,7 +273,7 @@ export class World {
   }
 
   /** Checks what a step can have broken. */
-  #look(store: keyof States, { operation, size }: MemoryUnit): void {
+  #look(store: keyof States, { port, operation, size }: MemoryUnit): void {
     this.#guarded(() => {
       if (store === 'orders' && operation === 'commit' && this.#writing.length > 0) {
         const { history, head } = this.states.orders.source;
@@ -270,6 +283,8 @@ export class World {
       if (size === 0) return;
       if (store === 'ledger') this.invariants.afterLedger();
       if (operation === 'acknowledge') this.invariants.afterAcknowledge();
+      if (port !== 'sink') return;
+      if (operation === 'apply' || operation === 'write') this.#notOfZombie();
       if (store === 'search' || store === 'views') this.invariants.afterSink(store);
     });
   }
