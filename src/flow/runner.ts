@@ -170,7 +170,8 @@ export class FlowRunner {
   }
 
   #publish(generation: Generation): void {
-    const { observer } = this.#options;
+    // Its own observer: one that is built beside is not what readers see, and says nothing to barriers.
+    const { observer } = generation.parts;
     observer.parked(generation.parked.size);
     if (generation.checkpoint !== undefined)
       observer.progress(generation.checkpoint, generation.parked.units(), undefined);
