@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { TallyError } from '../core/errors.ts';
+import { isTallyError, TallyError } from '../core/errors.ts';
 import type { Evidence } from '../core/evidence.ts';
 import type { FlowDefinition } from '../flow/definition.ts';
 import { claimEpoch, presentEpoch } from '../flow/epochs.ts';
@@ -47,6 +47,7 @@ export async function openLanes(
   context: StoreContext,
 ): Promise<Map<string, Lane>> {
   const lanes = new Map<string, Lane>();
+  await using opened = new AsyncDisposableStack();
   for (const [flow, { from }] of Object.entries(app.flows)) {
     if (lanes.has(from)) continue;
     const source = stores[from]?.source;
@@ -64,17 +65,53 @@ export async function openLanes(
       ),
     ];
     await source.prepare(tables);
-    const epoch = await laneEpoch(ledger, from, source);
-    lanes.set(from, { name: from, source, tables, epoch, log: await openLog(app, from, context) });
+    const epoch = await laneEpoch(ledger, from, source, () => epochsAtTargets(app, from, stores));
+    const log = opened.use(await openLog(app, from, context));
+    lanes.set(from, { name: from, source, tables, epoch, log });
   }
+  opened.move();
   return lanes;
 }
 
-async function laneEpoch(ledger: Ledger, lane: string, source: Source<unknown>): Promise<number> {
+/**
+ * The present epoch of a lane. A ledger that knows none, beside targets that do, is not the one that they were
+ * filled under: then this is a new epoch. Otherwise: 1. the ledger and the log are lost  2. what was acknowledged
+ * but not applied was only in that log  3. capture goes on after it in the same epoch: nobody notices; or in an
+ * epoch that was given out before, and the targets refuse everything as older.
+ */
+async function laneEpoch(
+  ledger: Ledger,
+  lane: string,
+  source: Source<unknown>,
+  atTargets: () => Promise<number>,
+): Promise<number> {
   const history = await source.history();
   const present = await presentEpoch(ledger, lane);
-  if (present === undefined) return claimEpoch(ledger, lane, history);
+  if (present === undefined) {
+    const first = (await atTargets()) + 1;
+    return claimEpoch(ledger, lane, history, undefined, first).catch((error: unknown) => {
+      // Another process opened the application at the same moment: its epoch is the one.
+      if (!isTallyError(error, 'LEDGER_CONFLICT')) throw error;
+      return claimEpoch(ledger, lane, history);
+    });
+  }
   return present.history === history ? present.epoch : 0;
+}
+
+/** The newest epoch of a lane that its targets have seen; 0 if none has. */
+async function epochsAtTargets(
+  app: TallyApp,
+  lane: string,
+  stores: Readonly<Record<string, Store>>,
+): Promise<number> {
+  const flows = Object.entries(app.flows).filter(([, { from }]) => from === lane);
+  const checkpoints = await Promise.all(
+    flows.map(([name, definition]) => sinkOf(name, definition, stores).peek(name)),
+  );
+  return checkpoints.reduce(
+    (newest, held) => Math.max(newest, held?.last?.epoch ?? 0, held?.backfill?.epoch ?? 0),
+    0,
+  );
 }
 
 /** The sink of a flow, checked against what the flow needs of it. Throws CAPABILITY_MISSING. */

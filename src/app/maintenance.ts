@@ -54,7 +54,8 @@ export class Maintenance {
     const { ledger, worker, status } = this.#options;
     this.#round += 1;
     await this.#desk.look();
-    await worker.refresh();
+    // A source that cannot be asked is what the status has to tell, not a reason to be silent.
+    await worker.refresh().catch(() => undefined);
     const now = await status();
     await ledger.commit([
       { kind: 'put', space: STATUS_SPACE, key: now.owner, value: JSON.stringify(now) },

@@ -96,9 +96,16 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
     const lane = this.#parts.lanes.get(store);
     // A store that no flow reads from has no lane: there is nothing that could wait for its evidence.
     const evidence = lane === undefined ? noEvidence : laneEvidence(lane, offset);
-    this.#written.set(store, mergeEvidence(this.#written.get(store) ?? noEvidence, evidence));
+    this.#note(store, evidence);
     addEvidence(evidence);
     return { value, evidence };
+  }
+
+  /** Only of the present epoch: a long life with several of them would be more than evidence may hold. */
+  #note(store: string, evidence: Evidence): void {
+    const before = this.#written.get(store) ?? noEvidence;
+    const sameEpoch = before.get(store)?.at(-1)?.epoch === evidence.get(store)?.at(-1)?.epoch;
+    this.#written.set(store, sameEpoch ? mergeEvidence(before, evidence) : evidence);
   }
 
   /**

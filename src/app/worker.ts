@@ -72,8 +72,8 @@ class LaneWorker {
   async refresh(): Promise<void> {
     const { ledger } = this.#options;
     const present = await presentEpoch(ledger, this.lane.name);
-    if (present !== undefined && present.history === (await this.lane.source.history()))
-      this.lane.epoch = present.epoch;
+    const history = await this.lane.source.history();
+    if (present?.history === history && !this.#historyLost) this.lane.epoch = present.epoch;
   }
 
   async status(): Promise<LaneStatus> {
@@ -120,8 +120,15 @@ class LaneWorker {
         }),
       onState: (state) => {
         this.#worker = state;
+        // A file that was restored has the same identity, and gives out offsets again that it had given out:
+        // evidence of a write made now must not be covered by what was applied before.
+        if (this.#historyLost) this.lane.epoch = 0;
       },
     });
+  }
+
+  get #historyLost(): boolean {
+    return this.#worker.kind === 'failed' && this.#worker.code === 'HISTORY_LOST';
   }
 }
 
@@ -135,7 +142,8 @@ class FlowWorker {
   readonly #runner: FlowRunner;
   readonly #sink: Sink;
   readonly #meter = new FlowMeter();
-  readonly done: Promise<void>;
+  readonly #supervise: () => Promise<void>;
+  #done: Promise<void>;
   #worker: WorkerState = { kind: 'running' };
   #state: FlowState = 'starting';
   #checkpoint: Checkpoint | undefined;
@@ -185,15 +193,21 @@ class FlowWorker {
         },
       },
     });
-    this.done = supervise({
-      clock,
-      random,
-      signal,
-      run: (inner) => this.#runner.run(inner),
-      onState: (state) => {
-        this.#worker = state;
-      },
-    });
+    this.#supervise = () =>
+      supervise({
+        clock,
+        random,
+        signal,
+        run: (inner) => this.#runner.run(inner),
+        onState: (state) => {
+          this.#worker = state;
+        },
+      });
+    this.#done = this.#supervise();
+  }
+
+  get done(): Promise<void> {
+    return this.#done;
   }
 
   get from(): string {
@@ -211,7 +225,10 @@ class FlowWorker {
   /** Throws LEASE_HELD if another process runs the flow. */
   async ask(request: FlowRequest): Promise<number> {
     if (this.#worker.kind === 'standby') throw runsElsewhere(`flow ${this.name}`);
-    return this.#runner.ask(request);
+    const answer = this.#runner.ask(request);
+    // It stopped because a person is needed, and here is one: it starts again, and hears this first.
+    if (this.#worker.kind === 'failed') this.#done = this.#supervise();
+    return answer;
   }
 
   async status(): Promise<FlowStatus> {

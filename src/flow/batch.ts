@@ -1,5 +1,6 @@
 import type { Change } from '../core/change.ts';
-import { encodeKey } from '../core/codec.ts';
+import { encodeKey, encodeValue } from '../core/codec.ts';
+import { errorText, TallyError } from '../core/errors.ts';
 import { compareIdentities, type Identity, type Position } from '../core/position.ts';
 import type { Write } from '../core/write.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -204,5 +205,24 @@ export async function foldChange(
   } catch (cause) {
     throw projectionFailed(change, cause);
   }
-  return checkedPuts(projected, definition.into, change);
+  const puts = checkedPuts(projected, definition.into, change);
+  for (const item of puts) checkCarried(item, change);
+  return puts;
+}
+
+/**
+ * Refuses a fold's row that has no text, before its state is kept. Otherwise: 1. the state has taken the change
+ * in  2. the target refuses the row  3. it cannot be parked as text, and a retry would not fold the change again.
+ */
+function checkCarried({ target, key, row }: Put, change: Change): void {
+  try {
+    encodeValue({ key, row });
+  } catch (cause) {
+    throw new TallyError('PROJECTION_INVALID', {
+      what: `the fold put a value into ${target} that cannot be carried: ${errorText(cause, 300)}`,
+      where: `${change.lane}.${change.table} ${encodeKey(change.key)}`,
+      mend: 'return text, numbers, booleans, bytes, null, and lists and plain objects of them',
+      cause,
+    });
+  }
 }

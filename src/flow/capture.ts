@@ -1,4 +1,4 @@
-import { isTallyError } from '../core/errors.ts';
+import { errorText, isTallyError } from '../core/errors.ts';
 import { compareIdentities, type Identity } from '../core/position.ts';
 import { point } from '../observe/point.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -81,10 +81,17 @@ export async function capture(options: CaptureOptions): Promise<void> {
     // 1. a worker is suspended  2. another captures and acknowledges  3. the first goes on, and what it wants to
     // read is gone: that is no lost history. Whoever lost the lease stands by, whatever failed.
     if (!signal.aborted) await lease.check();
-    throw error;
+    throw named(error, lane);
   } finally {
     await lease.release();
   }
+}
+
+/** A source knows its file, not its name in the application: the remedy has to name the lane. */
+function named(error: unknown, lane: string): unknown {
+  return isTallyError(error, 'HISTORY_LOST') && error.details['lane'] === undefined
+    ? historyLost(lane, errorText(error), error.details, error)
+    : error;
 }
 
 interface Start {

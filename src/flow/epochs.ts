@@ -18,7 +18,7 @@ export async function presentEpoch(ledger: Ledger, lane: string): Promise<Epoch 
 }
 
 /**
- * The epoch to capture under. The first history of a lane gets epoch 1; a *different* one is not
+ * The epoch to capture under. The first history of a lane gets epoch `first`; a *different* one is not
  * taken up silently: its offsets say nothing about what was captured before, so that is HISTORY_LOST
  * until a person accepts it with {@link acceptHistory}.
  */
@@ -27,6 +27,7 @@ export async function claimEpoch(
   lane: string,
   history: string,
   guard?: LedgerOperation,
+  first = 1,
 ): Promise<number> {
   const record = await ledger.get(SPACE, lane);
   if (record === undefined) {
@@ -36,11 +37,11 @@ export async function claimEpoch(
         kind: 'put',
         space: SPACE,
         key: lane,
-        value: JSON.stringify({ epoch: 1, history }),
+        value: JSON.stringify({ epoch: first, history }),
         ifVersion: 0,
       },
     ]);
-    return 1;
+    return first;
   }
   const present = JSON.parse(record.value) as Epoch;
   if (present.history === history) return present.epoch;
@@ -102,11 +103,13 @@ export function historyLost(
   lane: string,
   why: string,
   details: Readonly<Record<string, unknown>> = {},
+  cause?: unknown,
 ): TallyError {
   return new TallyError('HISTORY_LOST', {
     what: `the changes after what was captured are not there: ${why}`,
     where: `lane ${lane}`,
-    mend: `look into what happened to the store, then run tally resnapshot ${lane}, which starts a new epoch and compares every row`,
+    mend: `look into what happened to the store, then run tally resnapshot APP.ts ${lane}, which starts a new epoch and compares every row`,
     details: { lane, ...details },
+    cause,
   });
 }

@@ -220,6 +220,16 @@ export class Generation implements AsyncDisposable {
     this.#checkpoint = checkpoint;
   }
 
+  /**
+   * Reads on at the end of a log that ends before the checkpoint, and answers whether it did: it was lost, and
+   * what comes will be written there. What had been applied is known by its identity: nothing is applied twice.
+   */
+  rewind(logNext: number): boolean {
+    if (this.#checkpoint === undefined || this.#checkpoint.log <= logNext) return false;
+    this.#checkpoint = { ...this.#checkpoint, log: logNext };
+    return true;
+  }
+
   /** Empties the target and forgets the checkpoint. */
   async reset(): Promise<void> {
     await this.session.reset();

@@ -38,7 +38,7 @@ export class ProgressBoard {
     if (waiters === undefined) return;
     // Parked work and a new epoch change the answer of everyone who waits; a position only of those it reaches.
     const everyone =
-      progress.parkedUnits.length !== (before?.parkedUnits.length ?? 0) ||
+      !sameUnits(progress.parkedUnits, before?.parkedUnits ?? []) ||
       before?.through?.epoch !== progress.through?.epoch;
     const woken = waiters.splice(
       0,
@@ -66,6 +66,10 @@ export class ProgressBoard {
       },
     };
   }
+}
+
+function sameUnits(left: readonly string[], right: readonly string[]): boolean {
+  return left.length === right.length && left.every((unit, index) => unit === right[index]);
 }
 
 /** How many of the waiters, from the first, need no more than `through`. */

@@ -34,6 +34,7 @@ export function checkedPuts(
   change: Change,
 ): readonly Put[] {
   if (projected === undefined || projected === null) return [];
+  refusePromises(projected, change);
   const puts = Array.isArray(projected) ? (projected as readonly Put[]) : [projected as Put];
   if (puts.length > PUTS_PER_CHANGE_MAX)
     throw invalid(
@@ -43,6 +44,30 @@ export function checkedPuts(
     );
   for (const item of puts) checkPut(item, into, change);
   return puts;
+}
+
+/**
+ * Refuses what is still to come: a projection of rows is pure and synchronous, so that it can be asked for
+ * the row before and the row after at any time. Nobody will look at those promises, so what they reject with
+ * must not end the process either.
+ */
+function refusePromises(projected: unknown, change: Change): void {
+  const promises = (Array.isArray(projected) ? projected : [projected]).filter(isPromise);
+  if (promises.length === 0) return;
+  for (const promise of promises) promise.then(undefined, () => undefined);
+  throw invalid(
+    change,
+    'returned a promise',
+    'make it synchronous, without async; it may look at its row alone. What has to wait for other rows is a fold, whose apply may be async but returns its puts themselves',
+  );
+}
+
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    typeof (value as { readonly then?: unknown }).then === 'function'
+  );
 }
 
 function asked(
@@ -90,12 +115,19 @@ function checkPut(item: unknown, into: readonly string[], change: Change): void 
       `put a key that is not a list of scalars into ${target}`,
       'make the key a list of text, numbers, booleans or bytes, none of them null',
     );
-  if (row !== null && (typeof row !== 'object' || Array.isArray(row)))
+  if (row !== null && !isPlainObject(row))
     throw invalid(
       change,
-      `put a row that is not an object into ${target}`,
+      `put a row that is not a plain object into ${target}`,
       'make the row an object of named values, or use remove(target, key)',
     );
+}
+
+/** Not a list, a Map, a Date or an object of a class: of those a target would keep nothing, or something else. */
+function isPlainObject(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }
 
 function isScalarKey(part: unknown): boolean {

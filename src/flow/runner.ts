@@ -70,7 +70,9 @@ export class FlowRunner {
     } catch (error) {
       // Another worker has the flow: what was asked here is for that one. Done later, after taking the flow
       // back, it would be about other parked work than the person saw.
-      if (isFencedOut(error)) for (const { reject } of this.#asked.splice(0)) reject(error);
+      // A flow that has failed for good would answer nobody.
+      if (isFencedOut(error) || (isTallyError(error) && !error.retryable))
+        for (const { reject } of this.#asked.splice(0)) reject(error);
       throw error;
     }
   }
@@ -144,6 +146,10 @@ export class FlowRunner {
   async #runGeneration(generation: Generation, lease: HeldLease): Promise<boolean> {
     const { observer } = this.#options;
     for (;;) {
+      // Before anything is applied. Otherwise: 1. the flow stops with all parked that it may park  2. a person
+      // asks to drop some of it  3. the flow starts, has to park one more, and stops before it has listened.
+      if (this.#asked.some(({ request }) => request.kind !== 'rebuild'))
+        if (await this.#answer(generation, lease)) return false;
       if (!(await this.#catchUp(generation, lease.signal))) return true;
       observer.state('streaming');
       const end = await generation.stream(lease.signal, { asked: this.#wake.signal });
@@ -157,12 +163,15 @@ export class FlowRunner {
     const { ledger, lane, log } = this.#options;
     // The first record of a lane says that it is captured: rows read before could miss changes made after.
     // Once there was one it is enough: a log that let go of all its records is not waited for.
-    if ((await log.extent()).next === 0) {
-      const batch = await log.read({ from: 0, recordsMax: 1, bytesMax: 1, signal });
+    const { next } = await log.extent();
+    const isLogLost = generation.rewind(next);
+    if (next === 0 || isLogLost) {
+      const batch = await log.read({ from: next, recordsMax: 1, bytesMax: 1, signal });
       if (batch.records.length === 0) return false;
     }
     const epoch = (await presentEpoch(ledger, lane))?.epoch ?? 1;
-    if (needsBackfill(generation.checkpoint, epoch)) {
+    // What a lost log held and nobody had applied is in no log now: only the rows themselves know.
+    if (isLogLost || needsBackfill(generation.checkpoint, epoch)) {
       await backfill(generation, epoch, signal);
       this.#publish(generation);
     }
@@ -262,7 +271,7 @@ export class FlowRunner {
       throw new TallyError('CAPABILITY_MISSING', {
         what: 'the target cannot build beside and switch',
         where: `flow ${name}`,
-        mend: `run tally resnapshot ${definition.from}, which compares every row in place`,
+        mend: `run tally resnapshot APP.ts ${definition.from}, which compares every row in place`,
       });
     await ledger.commit([
       lease.guard,
