@@ -32,7 +32,8 @@ const meanings: Readonly<Record<string, string>> = {
   'source.transactionBoundaries':
     'each transaction has a boundary of its own, or those of other programs may arrive as one (marked)',
   'source.exactSnapshot': 'the rows and the position of a snapshot are exact',
-  'sink.effect': 'how a batch takes effect once: with its checkpoint in one transaction, or by fences',
+  'sink.effect':
+    'how a batch takes effect once: with its checkpoint in one transaction, or by fences',
   'sink.ordinalFence': 'compares the place within a transaction, too',
   'sink.foldState': 'can be the target of a fold',
   'sink.switchOver': 'can be rebuilt beside the running targets',

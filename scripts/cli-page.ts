@@ -1,0 +1,75 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Terminal } from '../src/cli/command.ts';
+import { commands, runCommandLine } from '../src/cli/run.ts';
+import { systemClock } from '../src/runtime/clock.ts';
+
+// Prints docs/cli.md from the commands themselves; with --write, into the file.
+
+const head = `# The tally command
+
+\`tally\` runs an application and lets you look at it. It comes with the package (\`npx tally\`); in this repository it is
+\`npm run tally --\`. This page is printed from the commands by \`scripts/cli-page.ts\`; a test keeps it equal.
+
+Commands talk to a running worker through the ledger: they leave a request and wait for the answer. Nothing listens on a port. Run them in
+the same working directory as the worker, unless the application's \`dir\` is an absolute path. With \`--json\` standard output holds
+JSON and nothing else; what happens meanwhile goes to standard error.
+
+An application is a module whose default export is \`tally({ … })\`. Node 22.18 or newer runs it as TypeScript, as long as its types are
+erasable.
+`;
+
+/** What a person may want to know beside the help text. */
+const notes: Readonly<Record<string, string>> = {
+  up: 'Ctrl-C and SIGTERM stop it at the next batch boundaries. A second `tally up` on the same ledger stands by and takes over.',
+  status:
+    'Reads what the workers last left in the ledger, twice a second. `behind` counts records of the log that are not applied; `older` counts writes that the target refused because it had the same or a newer version.',
+  parked: 'What a unit is, and what a retry does: see [parked work](concepts/6-parking.md).',
+  rebuild:
+    'Restart the worker with the new projection first. What happens: see [rebuild](concepts/7-rebuild.md).',
+  resnapshot:
+    'It removes target rows that the source no longer has. Look before you run it: see [resnapshot](concepts/7-rebuild.md).',
+  evidence:
+    'Opens each store by itself. A store that another process holds exclusively (DuckDB) is reported with its error, and the others are shown.',
+};
+
+/** The page, as it should stand in docs/cli.md. */
+export async function cliPage(): Promise<string> {
+  const sections = [head, '```text', await printed('--help'), '```'];
+  for (const name of Object.keys(commands)) {
+    const note = notes[name];
+    if (note === undefined) throw new Error(`the command ${name} has no note in this script`);
+    sections.push(
+      '',
+      `## tally ${name}`,
+      '',
+      '```text',
+      await printed(name, '--help'),
+      '```',
+      '',
+      note,
+    );
+  }
+  return `${sections.join('\n')}\n`;
+}
+
+async function printed(...argv: readonly string[]): Promise<string> {
+  const lines: string[] = [];
+  const terminal: Terminal = {
+    out: (text) => void lines.push(text),
+    say: (text) => void lines.push(text),
+    screen: false,
+    clock: systemClock,
+    signal: new AbortController().signal,
+  };
+  const code = await runCommandLine(argv, terminal);
+  if (code !== 0) throw new Error(`tally ${argv.join(' ')} ended with ${code}`);
+  return lines.join('\n');
+}
+
+if (import.meta.main) {
+  const page = await cliPage();
+  if (process.argv.includes('--write'))
+    await writeFile(join(import.meta.dirname, '../docs/cli.md'), page);
+  else process.stdout.write(page);
+}
