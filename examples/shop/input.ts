@@ -26,7 +26,7 @@ export interface BadLine {
   readonly reason: string;
 }
 
-export const COLUMNS = [
+const COLUMNS = [
   'InvoiceNo',
   'StockCode',
   'Description',
@@ -174,7 +174,7 @@ function checkHeader(record: readonly string[], file: string): readonly string[]
 }
 
 /** A record as a line that can be sold, or why it cannot be. */
-export function readRecord(record: readonly string[], at: number): InputLine | BadLine {
+function readRecord(record: readonly string[], at: number): InputLine | BadLine {
   if (record.length !== COLUMNS.length)
     return { at, reason: `${record.length} columns instead of ${COLUMNS.length}` };
   const [

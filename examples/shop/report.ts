@@ -81,7 +81,7 @@ export function reportOf(parts: ReportParts): Report {
 }
 
 /** Each boundary over all workers: counts added up, lag of the worst of them. */
-export function flowsOf(lives: readonly ShopStatus[]): Report['flows'] {
+function flowsOf(lives: readonly ShopStatus[]): Report['flows'] {
   const byName = Map.groupBy(
     lives.flatMap(({ app }) => app.flows),
     ({ flow }) => flow,

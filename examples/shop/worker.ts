@@ -75,7 +75,7 @@ async function serve(opened: OpenShop, reads: EvidenceReads): Promise<void> {
   ]);
 }
 
-/** Waits until every store has what was committed last; names the stores that have it not. */
+/** Waits until every store has what was committed last; names those that have it not, and why. */
 async function settle(opened: OpenShop, withinMs: number): Promise<readonly string[]> {
   // An empty transaction leaves the evidence of everything before it.
   const { evidence } = await opened.write('orders', () => undefined);
@@ -87,7 +87,13 @@ async function settle(opened: OpenShop, withinMs: number): Promise<readonly stri
       return kind === 'fresh' ? [] : [`${target}: ${kind}`];
     }),
   );
-  return answers.flat();
+  const { flows } = await opened.status();
+  const troubles = flows.flatMap(({ flow, worker }) =>
+    worker.kind === 'running' || !('message' in worker)
+      ? []
+      : [`${flow} is ${worker.kind}: ${worker.message}`],
+  );
+  return [...answers.flat(), ...troubles];
 }
 
 async function statusOf(opened: OpenShop, reads: EvidenceReads): Promise<ShopStatus> {

@@ -174,7 +174,7 @@ test.skipIf(realLines === undefined)(
   `sells 50 000 real lines while its worker is killed${realLines === undefined ? ' (set TALLY_ORDER_LINES to their file)' : ''}`,
   { timeout: LIMIT_MS },
   async () => {
-    const args = ['--input', realLines ?? '', '--kill-every', '4s', '--json'];
+    const args = ['--input', realLines ?? '', '--kill-every', '4s', '--settle', '40s', '--json'];
     const { code, report, stderr } = await runShop(args);
     expect(stderr).toContain('Nothing lost, doubled or left behind.');
     expect(code).toBe(0);
