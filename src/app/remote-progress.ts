@@ -1,4 +1,4 @@
-import type { FlowDefinition } from '../flow/definition.ts';
+import { planOf, type FlowDefinition } from '../flow/definition.ts';
 import { listParked, namesOf } from '../flow/parked.ts';
 import type { ProgressBoard } from '../flow/progress.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -39,9 +39,11 @@ export class RemoteProgress {
       if (checkpoint === undefined && board.get(name) === undefined) continue;
       const parked = await listParked(ledger, name, (await sink.generation(name)) ?? 1);
       const parkedUnits = [...new Set(parked.flatMap(namesOf))];
+      // The worker may still run the plan of before, which says nothing of a table that this one has more.
+      const samePlan = checkpoint?.backfill?.plan === planOf(definition.from, definition);
       board.publish(name, {
         lane: definition.from,
-        through: checkpoint?.through,
+        through: samePlan ? checkpoint?.through : undefined,
         throughAtMs: undefined,
         parkedUnits,
       });

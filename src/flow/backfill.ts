@@ -9,16 +9,25 @@ import type { LogRecord } from '../ports/log.ts';
 import type { BackfillProgress, Checkpoint } from '../ports/sink.ts';
 import type { SnapshotChunk } from '../ports/source.ts';
 import { foldChange } from './batch.ts';
-import type { Put } from './definition.ts';
+import { planOf, type Put } from './definition.ts';
 import { BatchState } from './fold-state.ts';
 import { batchBounds, type Generation } from './generation.ts';
 import { parkedChange, targetUnit, unitName, type ParkedChange } from './parked.ts';
 import { projectRow, stamped, writeName } from './project.ts';
 
-/** Whether a generation has rows of the source still to read before its stream means anything. */
-export function needsBackfill(checkpoint: Checkpoint | undefined, epoch: number): boolean {
-  if (checkpoint === undefined || checkpoint.backfill === undefined) return true;
-  return checkpoint.backfill.state === 'running' || checkpoint.backfill.epoch < epoch;
+/**
+ * Whether a generation has rows of the source still to read before its stream means anything: at first, in a
+ * new epoch, when the flow reads other tables or fills other targets than it did, and when it was away for
+ * longer than the log reaches back to (`logFirst`).
+ */
+export function needsBackfill(
+  { checkpoint, parts }: Pick<Generation, 'checkpoint' | 'parts'>,
+  epoch: number,
+  logFirst: number,
+): boolean {
+  if (checkpoint?.backfill === undefined || checkpoint.log < logFirst) return true;
+  const { state, epoch: before, plan } = checkpoint.backfill;
+  return state === 'running' || before < epoch || plan !== planOf(parts.lane, parts.definition);
 }
 
 /**
@@ -39,9 +48,10 @@ export async function backfill(
   signal: AbortSignal,
 ): Promise<void> {
   const { parts } = generation;
+  const { first } = await parts.log.extent();
   const folding = parts.definition.projection.kind === 'fold';
   parts.observer.state('backfilling');
-  let progress = resumable(generation.checkpoint, epoch, folding);
+  let progress = folding ? undefined : resumable(generation, epoch, first);
   if (progress === undefined) await begin(generation, folding);
   // Read before the first row: every change after the snapshot's position is at or after this log offset.
   const log =
@@ -56,7 +66,7 @@ export async function backfill(
   let done = 0;
   for await (const chunk of chunks) {
     signal.throwIfAborted();
-    progress = after(progress, chunk, epoch);
+    progress = after(progress, chunk, epoch, planOf(parts.lane, parts.definition));
     await applyChunk(
       generation,
       chunk,
@@ -90,20 +100,21 @@ async function begin(generation: Generation, folding: boolean): Promise<void> {
 }
 
 function resumable(
-  checkpoint: Checkpoint | undefined,
+  { checkpoint, parts }: Generation,
   epoch: number,
-  folding: boolean,
+  logFirst: number,
 ): BackfillProgress | undefined {
   const progress = checkpoint?.backfill;
-  return progress?.state === 'running' && progress.epoch === epoch && !folding
-    ? progress
-    : undefined;
+  if (progress?.state !== 'running' || progress.epoch !== epoch) return undefined;
+  const samePlan = progress.plan === planOf(parts.lane, parts.definition);
+  return samePlan && checkpoint !== undefined && checkpoint.log >= logFirst ? progress : undefined;
 }
 
 function after(
   progress: BackfillProgress | undefined,
   chunk: SnapshotChunk,
   epoch: number,
+  plan: string,
 ): BackfillProgress {
   const lastKey = chunk.rows.at(-1)?.key ?? progress?.tables[chunk.table];
   const place: Key | 'done' | undefined = chunk.tableDone ? 'done' : lastKey;
@@ -113,6 +124,7 @@ function after(
     tables: { ...progress?.tables, ...(place === undefined ? {} : { [chunk.table]: place }) },
     atMin: Math.min(progress?.atMin ?? chunk.at, chunk.at),
     atMax: Math.max(progress?.atMax ?? chunk.at, chunk.at),
+    plan,
   };
 }
 

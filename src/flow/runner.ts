@@ -3,6 +3,7 @@ import { point } from '../observe/point.ts';
 import { BACKOFF_DEFAULT, retry } from '../runtime/backoff.ts';
 import { takeLease, type HeldLease } from '../runtime/lease.ts';
 import { backfill, needsBackfill } from './backfill.ts';
+import { laneOfPlan, planOf } from './definition.ts';
 import { presentEpoch } from './epochs.ts';
 import {
   Generation,
@@ -133,6 +134,7 @@ export class FlowRunner {
       this.#open.add(generation);
       this.#current = generation;
       try {
+        await this.#checkPlan(generation);
         this.#publish(generation);
         if (await this.#runGeneration(generation, lease)) return;
       } finally {
@@ -158,12 +160,33 @@ export class FlowRunner {
     }
   }
 
+  /**
+   * Takes back what a barrier may believe if the flow brought something else until now: nothing of a table that
+   * it did not read is in. Throws CONFIG_INVALID if it read another lane: the fences of two lanes cannot be
+   * compared, and the rows of the old one would win over those of the new one, or lose, by chance.
+   */
+  async #checkPlan(generation: Generation): Promise<void> {
+    const { name, lane, definition } = this.#options;
+    const { checkpoint } = generation;
+    const plan = checkpoint?.backfill?.plan;
+    if (checkpoint === undefined || plan === undefined || plan === planOf(lane, definition)) return;
+    if (laneOfPlan(plan) !== lane)
+      throw new TallyError('CONFIG_INVALID', {
+        what: `its targets hold what it brought from ${laneOfPlan(plan)}, and now it reads ${lane}`,
+        where: `flow ${name}`,
+        mend: `give the flow another name and targets of another name, or let it read ${laneOfPlan(plan)} again`,
+        details: { flow: name, before: laneOfPlan(plan), now: lane },
+      });
+    if (checkpoint.through !== undefined)
+      await generation.moveCheckpoint({ ...checkpoint, through: undefined });
+  }
+
   /** Backfills if the generation needs it; false if the signal aborted first. */
   async #catchUp(generation: Generation, signal: AbortSignal): Promise<boolean> {
     const { ledger, lane, log } = this.#options;
     // The first record of a lane says that it is captured: rows read before could miss changes made after.
     // Once there was one it is enough: a log that let go of all its records is not waited for.
-    const { next } = await log.extent();
+    const { first, next } = await log.extent();
     const isLogLost = generation.rewind(next);
     if (next === 0 || isLogLost) {
       const batch = await log.read({ from: next, recordsMax: 1, bytesMax: 1, signal });
@@ -171,7 +194,7 @@ export class FlowRunner {
     }
     const epoch = (await presentEpoch(ledger, lane))?.epoch ?? 1;
     // What a lost log held and nobody had applied is in no log now: only the rows themselves know.
-    if (isLogLost || needsBackfill(generation.checkpoint, epoch)) {
+    if (isLogLost || needsBackfill(generation, epoch, first)) {
       await backfill(generation, epoch, signal);
       this.#publish(generation);
     }
@@ -283,6 +306,7 @@ export class FlowRunner {
       const next = await Generation.open(parts, to, lease);
       this.#open.add(next);
       try {
+        await this.#checkPlan(next);
         await this.#startOver(next);
         await this.#reach(next, current, lease.signal);
         release = await this.#pause(lease.signal);

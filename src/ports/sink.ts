@@ -53,6 +53,8 @@ export interface BackfillProgress {
   /** The oldest and newest position that a session of this backfill was stamped with. */
   readonly atMin: number;
   readonly atMax: number;
+  /** What the flow was declared to bring at the time: lane, tables and targets, as the engine's own text. */
+  readonly plan?: string;
 }
 
 /** What a flow asks a target to hold. */

@@ -96,6 +96,19 @@ export function readGenerations(
     }));
 }
 
+/** The generations of every flow, with their targets. */
+export function readAllGenerations(
+  connection: Connection,
+): readonly { readonly flow: string; readonly targets: readonly string[] }[] {
+  return connection
+    .prepare('SELECT flow, targets FROM _tally_checkpoints')
+    .all()
+    .map((row) => ({
+      flow: String(row['flow']),
+      targets: JSON.parse(String(row['targets'])) as readonly string[],
+    }));
+}
+
 /** Removes what is kept about a generation. */
 export function forgetGeneration(connection: Connection, flow: string, generation: number): void {
   for (const table of ['_tally_checkpoints', '_tally_state'])

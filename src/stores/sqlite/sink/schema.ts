@@ -27,7 +27,11 @@ export function prepareTarget(db: DatabaseSync, names: TargetNames, layout: Layo
   const present = objectType(db, names.table) !== undefined;
   try {
     if (present) adopt(db, names, layout);
-    else db.exec(createTable(names, layout));
+    else {
+      // Somebody may have dropped the table alone: what was kept beside it is of rows that are gone.
+      dropTarget(db, names);
+      db.exec(createTable(names, layout));
+    }
     db.exec(createTombstones(names, layout));
     db.exec(createDerived(db, names, layout, present));
   } catch (error) {
@@ -38,6 +42,11 @@ export function prepareTarget(db: DatabaseSync, names: TargetNames, layout: Layo
       error,
     );
   }
+}
+
+/** Whether the table of a target is in the file. */
+export function hasTable(db: DatabaseSync, names: TargetNames): boolean {
+  return objectType(db, names.table) !== undefined;
 }
 
 /** Removes a target's generation with all that belongs to it. */

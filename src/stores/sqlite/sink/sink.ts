@@ -1,3 +1,4 @@
+import { must, TallyError } from '../../../core/errors.ts';
 import type {
   Checkpoint,
   OpenSinkOptions,
@@ -6,20 +7,22 @@ import type {
   SinkSupports,
   TargetShape,
 } from '../../../ports/sink.ts';
+import type { Connection } from '../connection.ts';
 import type { Catalogue } from './catalogue.ts';
 import { snapshot, transaction, type Host } from './host.ts';
-import { targetNames } from './names.ts';
+import { quote, targetNames, type TargetNames } from './names.ts';
 import {
   createRecords,
   forgetGeneration,
   hasRecords,
+  readAllGenerations,
   readCheckpoint,
   readFlow,
   readGenerations,
   registerGeneration,
   writeFlow,
 } from './records.ts';
-import { dropTarget, prepareTarget, replaceTarget } from './schema.ts';
+import { dropTarget, hasTable, prepareTarget, replaceTarget } from './schema.ts';
 import { fencedOut, goneGeneration, SqliteSinkSession } from './session.ts';
 
 /** The largest row if not told otherwise: SQLite takes up to 1 GB, a process with many does not. */
@@ -33,6 +36,38 @@ export const sinkSupports: SinkSupports = {
   switchOver: true,
   rowBytesMax: ROW_BYTES_MAX,
 };
+
+/**
+ * Refuses a target that another flow has filled. Its rows carry the fences of that flow's lane: of another lane
+ * a newer row would be refused as older, without a word. Throws CONFIG_INVALID.
+ */
+function checkOthers(connection: Connection, flow: string, names: readonly TargetNames[]): void {
+  for (const { flow: other, targets } of readAllGenerations(connection)) {
+    const taken = names.find(({ target }) => targets.includes(target));
+    if (other === flow || taken === undefined || !hasTable(connection.database, taken)) continue;
+    throw new TallyError('CONFIG_INVALID', {
+      what: `flow ${other} has filled this target`,
+      where: `target ${taken.target} in ${connection.file}, opened by flow ${flow}`,
+      mend: `give each flow targets of its own; if ${other} is gone or was renamed, DROP TABLE ${quote(taken.target)}: it is then filled anew`,
+      details: { target: taken.target, flow: other },
+    });
+  }
+}
+
+/**
+ * Whether a target that the generation has filled was dropped. Its checkpoint would say that all is there, and
+ * only what changes from now on would come.
+ */
+function forgetsDropped(
+  connection: Connection,
+  { flow, generation }: OpenSinkOptions,
+  names: readonly TargetNames[],
+): boolean {
+  const held = readGenerations(connection, flow).find((one) => one.generation === generation);
+  return names.some(
+    (one) => held?.targets.includes(one.target) === true && !hasTable(connection.database, one),
+  );
+}
 
 /** Targets in a SQLite file: batch and checkpoint commit together. */
 export function openSink(host: Host, catalogue: Catalogue): Sink {
@@ -63,8 +98,12 @@ class SqliteSink implements Sink {
         throw goneGeneration(flow, generation);
       const seen = held?.generation ?? generation;
       const place = seen === generation ? 'seen' : 'building';
-      for (const { shape, layout } of layouts)
-        prepareTarget(connection.database, targetNames(shape.target, generation, place), layout);
+      const names = targets.map(({ target }) => targetNames(target, generation, place));
+      checkOthers(connection, flow, names);
+      if (forgetsDropped(connection, options, names))
+        forgetGeneration(connection, flow, generation);
+      for (const [index, { layout }] of layouts.entries())
+        prepareTarget(connection.database, must(names[index], 'the names of a target'), layout);
       writeFlow(connection, flow, { generation: seen, workerEpoch });
       registerGeneration(
         connection,
