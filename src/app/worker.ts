@@ -38,6 +38,7 @@ class LaneWorker {
   #head: Position | undefined;
   #pause = new AbortController();
   #done: Promise<void>;
+  #takingUp: Promise<number> | undefined;
 
   constructor(lane: Lane, options: WorkerOptions, signal: AbortSignal) {
     this.lane = lane;
@@ -54,7 +55,15 @@ class LaneWorker {
    * Takes up the present history as a new epoch. The capture is stopped before and started after: else it
    * would go on in the old epoch, and the flows would never see the new one begin.
    */
-  async resnapshot(): Promise<number> {
+  resnapshot(): Promise<number> {
+    // Asked twice at once it is done once: each would start a capture, and both would log under one lease.
+    this.#takingUp ??= this.#takeUp().finally(() => {
+      this.#takingUp = undefined;
+    });
+    return this.#takingUp;
+  }
+
+  async #takeUp(): Promise<number> {
     const { ledger, clock } = this.#options;
     if (this.#worker.kind === 'standby') throw runsElsewhere(`lane ${this.lane.name}`);
     this.#pause.abort();
