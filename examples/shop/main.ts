@@ -111,6 +111,7 @@ async function theEnd({ forMs, input }: Options, supervisor: Supervisor): Promis
 function showLive(parts: () => ScreenParts): { stop(): void } {
   const { stderr } = process;
   if (!stderr.isTTY) {
+    stderr.write(`status: ${parts().statusUrl}\n`);
     const timer = setInterval(() => stderr.write(`${lineOf(parts())}\n`), LINE_MS);
     return { stop: () => clearInterval(timer) };
   }

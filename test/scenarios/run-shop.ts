@@ -16,6 +16,8 @@ export interface Ended {
 export interface Running {
   readonly child: ChildProcessWithoutNullStreams;
   readonly ended: Promise<Ended>;
+  /** Standard error so far. */
+  readonly heard: () => string;
   /** Resolves when standard error contains `text`. */
   readonly says: (text: string) => Promise<void>;
 }
@@ -34,22 +36,23 @@ export function startShop(args: readonly string[], env: NodeJS.ProcessEnv = {}):
   );
   let stdout = '';
   let stderr = '';
-  const heard: { readonly text: string; readonly resolve: () => void }[] = [];
+  const waiting: { readonly text: string; readonly resolve: () => void }[] = [];
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     stdout += text;
   });
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
-    for (const { text: wanted, resolve } of heard) if (stderr.includes(wanted)) resolve();
+    for (const { text: wanted, resolve } of waiting) if (stderr.includes(wanted)) resolve();
   });
   const { promise: ended, resolve: end } = Promise.withResolvers<Ended>();
   child.on('close', (code) => end({ code, stdout, stderr }));
   return {
     child,
     ended,
+    heard: () => stderr,
     says: async (text) => {
       const { promise, resolve } = Promise.withResolvers<void>();
-      heard.push({ text, resolve });
+      waiting.push({ text, resolve });
       if (stderr.includes(text)) resolve();
       return promise;
     },

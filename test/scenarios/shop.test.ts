@@ -1,7 +1,9 @@
 import { cp, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ShopStatus } from '../../examples/shop/protocol.ts';
 import { boundaries } from '../../examples/shop/verify/boundaries.ts';
 import { plantFault } from '../../examples/shop/verify/plant.ts';
 import { isWhole, verify } from '../../examples/shop/verify/verify.ts';
@@ -96,7 +98,7 @@ test(
   async () => {
     const temporary = await mkdtemp(join(directory, 'temporary-'));
     const { child, ended, says } = startShop(['--json'], { TMPDIR: temporary });
-    await says('orders');
+    await says(' orders, ');
     child.kill('SIGTERM');
     const { code, stdout } = await ended;
     expect(code).toBe(0);
@@ -104,3 +106,30 @@ test(
     expect(await readdir(temporary)).toEqual([]);
   },
 );
+
+test(
+  'tells how it stands on loopback, and takes its worker along when it dies itself',
+  { timeout: LIMIT_MS },
+  async () => {
+    const dir = join(directory, 'orphan');
+    const { child, ended, says, heard } = startShop(['--dir', dir]);
+    await says(' orders, ');
+    const url = /status: (http:\/\/127\.0\.0\.1:\d+\/status)/.exec(heard())?.[1] ?? '';
+    const status = (await (await fetch(url)).json()) as ShopStatus;
+    expect(status.app.flows.map(({ flow }) => flow)).toEqual([...boundaries]);
+    expect((await fetch(`${url}/absent`)).status).toBe(404);
+    const { pid } = JSON.parse(status.app.owner) as { readonly pid: number };
+    expect(isAlive(pid)).toBe(true);
+    child.kill('SIGKILL');
+    await ended;
+    while (isAlive(pid)) await setImmediate();
+  },
+);
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
