@@ -197,6 +197,10 @@ export class FlowRunner {
     if (isLogLost || needsBackfill(generation, epoch, first)) {
       await backfill(generation, epoch, signal);
       this.#publish(generation);
+      // An epoch that began meanwhile may have been marked in the log before the place this one goes on from:
+      // the flow would stay in the old one until somebody writes.
+      const now = (await presentEpoch(ledger, lane))?.epoch ?? epoch;
+      if (now !== epoch) return this.#catchUp(generation, signal);
     }
     return !signal.aborted;
   }
