@@ -6,7 +6,8 @@ const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /**
  * The machine's own time. A delay below zero counts as zero (a deadline that has passed); a delay
- * that is not a number is refused with INTERNAL; Infinity waits for the signal alone.
+ * that is not a number is refused with INTERNAL; Infinity waits for the signal alone. To sleep for
+ * nothing is to let everybody else have one turn, not the millisecond that the shortest timer takes.
  */
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
@@ -41,6 +42,10 @@ function startTimer(
 ): () => void {
   if (Number.isNaN(delayMs)) throw new TallyError('INTERNAL', { what: 'a delay is not a number' });
   let leftMs = Math.max(0, delayMs);
+  if (leftMs === 0 && prepare === undefined) {
+    const turn = setImmediate(callback);
+    return () => clearImmediate(turn);
+  }
   let timer: NodeJS.Timeout;
   const start = (): void => {
     const stepMs = Math.min(leftMs, TIMER_MS_MAX);
