@@ -312,9 +312,13 @@ export class FlowRunner {
       try {
         await this.#checkPlan(next);
         await this.#startOver(next);
-        await this.#reach(next, current, lease.signal);
+        // A fenced target may show rows of a batch that was cut off before its checkpoint: what was in the log
+        // by now. Switching to a generation that has only passed the checkpoint would take them back.
+        const { next: end } = await this.#options.log.extent();
+        const shown = (): number => Math.max(end, current.checkpoint?.log ?? 0);
+        await this.#reach(next, shown, lease.signal);
         release = await this.#pause(lease.signal);
-        await this.#reach(next, current, lease.signal);
+        await this.#reach(next, shown, lease.signal);
       } finally {
         this.#open.delete(next);
         await next[Symbol.asyncDispose]();
@@ -347,11 +351,11 @@ export class FlowRunner {
     await next.parked.forget(await next.parked.list());
   }
 
-  /** Brings the next generation to where the running one is, through new epochs if need be. */
-  async #reach(next: Generation, current: Generation, signal: AbortSignal): Promise<void> {
+  /** Brings the next generation to a place in the log, through new epochs if need be. */
+  async #reach(next: Generation, to: () => number, signal: AbortSignal): Promise<void> {
     do {
       if (!(await this.#catchUp(next, signal))) return;
-    } while ((await streamUntil(next, () => current.checkpoint?.log ?? 0, signal)) === 'new-epoch');
+    } while ((await streamUntil(next, to, signal)) === 'new-epoch');
   }
 
   /** Waits until the running generation has stopped between two batches; the answer lets the flow go on. */
