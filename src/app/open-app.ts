@@ -45,7 +45,8 @@ export interface OpenAppParts {
   readonly run: boolean;
 }
 
-const readOptionNames = ['after', 'maxStale', 'within', 'otherwise', 'keys', 'signal'] as const;
+const barrierOptionNames = ['after', 'maxStale', 'within', 'keys', 'signal'] as const;
+const readOptionNames = [...barrierOptionNames, 'otherwise'] as const;
 
 /** An open application: its stores, its writes with evidence, its reads that can wait for it. */
 export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposable {
@@ -136,7 +137,7 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
   ): Promise<Read<Result>> {
     checkOptions(options, readOptionNames, 'read');
     const open = this.#store(store);
-    const freshness = await this.barrier(store, options);
+    const freshness = await this.#freshness(store, options);
     const otherwise = options.otherwise ?? 'fail';
     if (freshness.kind !== 'fresh') {
       if (otherwise === 'fail') throw freshnessError(store, freshness);
@@ -150,7 +151,12 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
 
   /** Waits until a store is as fresh as asked, within the limit; see {@link Freshness} for the answers. */
   async barrier(store: keyof Declared & string, options: FreshnessOptions): Promise<Freshness> {
+    checkOptions(options, barrierOptionNames, 'barrier');
     this.#store(store);
+    return this.#freshness(store, options);
+  }
+
+  #freshness(store: string, options: FreshnessOptions): Promise<Freshness> {
     const { app, lanes, clock } = this.#parts;
     return freshnessOf(store, options, {
       app,

@@ -36,6 +36,7 @@ class LaneWorker {
   #state: LaneStatus['state'] = 'starting';
   #captured = 0;
   #head: Position | undefined;
+  #extent: LaneStatus['log'] = { first: 0, next: 0, bytes: 0 };
   #pause = new AbortController();
   #done: Promise<void>;
   #takingUp: Promise<number> | undefined;
@@ -87,13 +88,15 @@ class LaneWorker {
 
   async status(): Promise<LaneStatus> {
     const { name, log } = this.lane;
+    // A log that cannot be read is what the state says: the status of everything else is as it is.
+    this.#extent = await log.extent().catch(() => this.#extent);
     return {
       lane: name,
       worker: this.#worker,
       state: this.#state,
       captured: this.#captured,
       head: this.#head,
-      log: await log.extent(),
+      log: this.#extent,
     };
   }
 
@@ -156,6 +159,8 @@ class FlowWorker {
   #worker: WorkerState = { kind: 'running' };
   #state: FlowState = 'starting';
   #checkpoint: Checkpoint | undefined;
+  /** As the log last said. */
+  #behind = 0;
 
   constructor(
     name: string,
@@ -241,7 +246,11 @@ class FlowWorker {
   }
 
   async status(): Promise<FlowStatus> {
-    const { next } = await this.#lane.log.extent();
+    const behind = await this.#lane.log.extent().then(
+      ({ next }) => Math.max(0, next - (this.#checkpoint?.log ?? 0)),
+      () => this.#behind,
+    );
+    this.#behind = behind;
     return {
       flow: this.name,
       from: this.#definition.from,
@@ -249,7 +258,7 @@ class FlowWorker {
       worker: this.#worker,
       state: this.#state,
       through: this.#checkpoint?.through,
-      behind: Math.max(0, next - (this.#checkpoint?.log ?? 0)),
+      behind,
       ...this.#meter.measures(this.#clock.nowMs()),
     };
   }

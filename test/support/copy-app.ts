@@ -154,7 +154,8 @@ export async function stateOf<Declared extends Stores>(
       const { flows, lanes } = await app.status();
       return (part === 'flow' ? flows : lanes).find(
         ({ worker }) =>
-          worker.kind === kind && (code === undefined || ('code' in worker && worker.code === code)),
+          worker.kind === kind &&
+          (code === undefined || ('code' in worker && worker.code === code)),
       );
     },
     async (): Promise<AppStatus> => app.status(),
