@@ -154,7 +154,8 @@ const whenNotGiven: Readonly<Record<string, string>> = {
 function shown(value: unknown, name: string): string {
   if (value === undefined) return whenNotGiven[name] ?? 'no';
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
-  return typeof value === 'number' ? value.toLocaleString('en-US') : String(value);
+  if (typeof value === 'number') return value.toLocaleString('en-US');
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 function rowOf(first: string, cells: readonly string[]): string {

@@ -30,7 +30,7 @@ export interface MemoryLedger extends Ledger {
 export function memoryLedger(options: MemoryLedgerOptions = {}): MemoryLedger {
   checkOptions(options, ['state'], 'memoryLedger');
   const connection = new Connection(options.state ?? createMemoryState(), 'ledger');
-  return new OpenMemoryLedger(connection, { durable: options.state !== undefined, shared: true });
+  return new OpenMemoryLedger(connection, { durable: options.state !== undefined, shared: false });
 }
 
 class OpenMemoryLedger implements MemoryLedger {
