@@ -319,6 +319,14 @@ export class FlowRunner {
         await this.#reach(next, shown, lease.signal);
         release = await this.#pause(lease.signal);
         await this.#reach(next, shown, lease.signal);
+        // Readers may see the next generation before it is opened and speaks for itself: what is parked in it
+        // is missing from then on.
+        if (current.checkpoint !== undefined)
+          this.#options.observer.progress(
+            current.checkpoint,
+            [...new Set([...current.parked.units(), ...next.parked.units()])],
+            undefined,
+          );
       } finally {
         this.#open.delete(next);
         await next[Symbol.asyncDispose]();
