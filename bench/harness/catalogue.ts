@@ -1,0 +1,43 @@
+import type { Bench } from '../bench.ts';
+
+/** A benchmark in the list: its bars are known without loading it. */
+export interface Listed {
+  readonly bars: readonly string[];
+  load(): Promise<Bench>;
+}
+
+/** All benchmarks by name, in the order in which they run. */
+export const benches: Readonly<Record<string, Listed>> = {
+  ledger: {
+    bars: ['≥ 10 × the rate of single durable commits at 64 callers'],
+    load: async () => (await import('../ledger.ts')).ledgerBench,
+  },
+  log: {
+    bars: ['append ≥ 0.8 × one writer of raw batches', 'read ≥ 500 000 entries/s'],
+    load: async () => (await import('../log.ts')).logBench,
+  },
+  'capture-sqlite': {
+    bars: ['evidence ≤ 2 % slower', 'stream ≥ 250 000 rows/s'],
+    load: async () => (await import('../capture-sqlite.ts')).captureSqlite,
+  },
+  flow: {
+    bars: ['≥ 50 000 rows/s', 'memory ≤ 150 MiB whatever the table and the transaction'],
+    load: async () => (await import('../flow.ts')).flowBench,
+  },
+  'flow-duckdb': {
+    bars: ['append-only ≥ 100 000 rows/s', 'memory ≤ 150 MiB and DuckDB’s own limit'],
+    load: async () => (await import('../flow-duckdb.ts')).flowDuckdbBench,
+  },
+  duckdb: {
+    bars: ['append-only ≥ 100 000 rows/s', 'upserts ≥ 0.7 × a staged MERGE by the driver'],
+    load: async () => (await import('../duckdb.ts')).duckdbBench,
+  },
+  evidence: {
+    bars: ['write with evidence ≤ 2 % slower at 16 callers'],
+    load: async () => (await import('../evidence.ts')).evidenceBench,
+  },
+  barrier: {
+    bars: ['covered already ≤ 20 µs'],
+    load: async () => (await import('../barrier.ts')).barrierBench,
+  },
+};
