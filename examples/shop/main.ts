@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isTallyError } from 'tallystick';
+import { isTallyError, TallyError } from 'tallystick';
 import { readOptions, USAGE, type Options } from './args.ts';
 import { checkInput } from './input.ts';
 import { reportOf, type Report } from './report.ts';
@@ -32,7 +32,14 @@ try {
 async function run(options: Options): Promise<Report> {
   if (options.input !== undefined) await checkInput(options.input);
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'tally-shop-')));
-  await mkdir(dir, { recursive: true });
+  await mkdir(dir, { recursive: true }).catch((cause: unknown) => {
+    throw new TallyError('STORE_UNREACHABLE', {
+      what: `the folder of the stores cannot be made: ${String(cause)}`,
+      where: dir,
+      mend: 'give --dir a folder that this user may write',
+      cause,
+    });
+  });
   try {
     const report = await runIn(dir, options);
     const summary = `${summaryOf(report).join('\n')}\n`;

@@ -1,4 +1,3 @@
-import { basename } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import type { OpenShop } from './app.ts';
 import { placeOrder, stockProduct, type NewOrder } from './commerce.ts';
@@ -44,36 +43,35 @@ class Batch {
  * was killed goes on after the last line it sold. Lines that cannot be sold are kept with their reason.
  */
 export async function replay(shop: OpenShop, file: string, signal: AbortSignal): Promise<void> {
-  const name = basename(file);
-  const done = reached(shop.stores.orders.client, name);
+  const done = reached(shop.stores.orders.client, file);
   let batch = new Batch();
   for await (const line of readOrderLines(file)) {
     if (signal.aborted) return;
     if (line.at <= done) continue;
     if (batch.isFull(line)) {
-      await commit(shop, name, batch);
+      await commit(shop, file, batch);
       batch = new Batch();
     }
     batch.add(line);
   }
-  await commit(shop, name, batch);
+  await commit(shop, file, batch);
 }
 
-function reached(database: DatabaseSync, name: string): number {
-  const row = database.prepare('SELECT line FROM replays WHERE file = ?').get(name);
+function reached(database: DatabaseSync, file: string): number {
+  const row = database.prepare('SELECT line FROM replays WHERE file = ?').get(file);
   return Number(row?.['line'] ?? 0);
 }
 
-async function commit(shop: OpenShop, name: string, batch: Batch): Promise<void> {
+async function commit(shop: OpenShop, file: string, batch: Batch): Promise<void> {
   if (batch.reaches === 0) return;
   await shop.write('orders', (tx) => {
     for (const { first, lines } of batch.invoices) sell(tx, first, lines);
     const addBad = tx.prepare('INSERT INTO bad_lines (file, line, reason) VALUES (?, ?, ?)');
-    for (const { at, reason } of batch.bad) addBad.run(name, at, reason);
+    for (const { at, reason } of batch.bad) addBad.run(file, at, reason);
     tx.prepare(
       `INSERT INTO replays (file, line, replayed) VALUES (?1, ?2, ?3)
        ON CONFLICT (file) DO UPDATE SET line = ?2, replayed = replayed + ?3`,
-    ).run(name, batch.reaches, batch.lines);
+    ).run(file, batch.reaches, batch.lines);
   });
 }
 

@@ -21,7 +21,7 @@ const finish = Promise.withResolvers<ToWorker>();
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => undefined);
 // Without its supervisor a worker has nobody to work for.
-process.on('disconnect', () => process.exit(0));
+process.on('disconnect', () => process.exit());
 process.on('message', (message: ToWorker) => {
   stopping.abort();
   finish.resolve(message);

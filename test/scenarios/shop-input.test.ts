@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readOrderLines } from '../../examples/shop/input.ts';
-import { fixture, runShop } from './run-shop.ts';
+import { fixture, runShop, startShop } from './run-shop.ts';
 
 const LIMIT_MS = 60_000;
 /** Real order lines, for who has them; see CONTRIBUTING. */
@@ -169,6 +169,31 @@ test('a port that is taken is PORT_IN_USE, and nothing is left running', async (
   expect(stderr).toContain(`PORT_IN_USE: port ${port}`);
   expect(stderr).toContain('leave --port out');
 });
+
+test('a folder that cannot be made is STORE_UNREACHABLE', async () => {
+  const file = await fileOf('file', '');
+  const { code, stderr } = await runShop(['--for', '1s', '--dir', join(file, 'shop')]);
+  expect(code).toBe(1);
+  expect(stderr).toContain('STORE_UNREACHABLE');
+  expect(stderr).toContain('give --dir a folder');
+});
+
+test(
+  'a second shop on the same stores is refused, and the first goes on',
+  { timeout: LIMIT_MS },
+  async () => {
+    const dir = join(directory, 'shared');
+    const first = startShop(['--json', '--dir', dir]);
+    await first.says(' orders, ');
+    const second = await runShop(['--for', '1s', '--dir', dir]);
+    expect(second.code).toBe(1);
+    expect(second.stderr).toContain('STORE_BUSY');
+    first.child.kill('SIGINT');
+    const { code, stdout } = await first.ended;
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ ok: true });
+  },
+);
 
 test.skipIf(realLines === undefined)(
   `sells 50 000 real lines while its worker is killed${realLines === undefined ? ' (set TALLY_ORDER_LINES to their file)' : ''}`,
