@@ -1,0 +1,17 @@
+export {
+  created,
+  deleted,
+  existing,
+  updated,
+  type GivenRow,
+  type WrittenRow,
+} from './source-rows.ts';
+export { projection, type Outcome, type ParkedRow, type ProjectionStory } from './projection.ts';
+export {
+  createMemoryState,
+  memory,
+  memoryLedger,
+  memoryLog,
+  type MemoryState,
+  type MemoryStore,
+} from '../stores/memory/index.ts';
