@@ -20,3 +20,12 @@ test('every file that is named exists', () => {
   expect(named.length).toBeGreaterThan(30);
   expect(missing).toEqual([]);
 });
+
+test.each(['README.md', 'docs/concepts/3-exactly-once.md'])(
+  '%s counts the crash points right',
+  (file) => {
+    const [, count] =
+      /each of (?:the )?(\d+)\s+places/.exec(readFileSync(join(root, file), 'utf8')) ?? [];
+    expect(Number(count)).toBe(crashPoints.length);
+  },
+);
