@@ -58,7 +58,7 @@ export function reportOf(parts: ReportParts): Report {
   const flows = flowsOf(lives);
   const reads = readsOf(lives);
   const parked = Object.values(flows).some((flow) => flow.parked > 0);
-  const wrong = Object.keys(reads.wrong).length > 0;
+  const wrong = Object.keys(reads.wrong).length > 0 || reads.outcomes['failed'] !== undefined;
   const first = owner
     .prepare('SELECT line, reason FROM bad_lines ORDER BY line LIMIT ?')
     .all(BAD_LINES_SHOWN)
