@@ -44,8 +44,10 @@ export async function freshnessOf(
   store: string,
   options: FreshnessOptions,
   parts: FreshnessParts,
+  passed: readonly string[] = [],
 ): Promise<Freshness> {
   const withinMs = checkDuration(options.within ?? WITHIN_DEFAULT, 'read.within');
+  const startedAtMs = parts.clock.monotonicMs();
   const flows = Object.entries(parts.app.flows)
     .filter(([, flow]) => flow.to === store)
     .map(([name, flow]) => ({ name, lane: flow.from }));
@@ -60,7 +62,13 @@ export async function freshnessOf(
       ? (options.after ?? currentEvidence())
       : await heads(flows, parts.lanes);
   // The owner of a lane has its own writes.
-  const after = new Map([...asked].filter(([lane]) => lane !== store));
+  const own = new Map([...asked].filter(([lane]) => lane !== store));
+  const through = await throughOthers(own, { ...options, within: withinMs }, parts, [
+    ...passed,
+    store,
+  ]);
+  if (through.kind !== 'fresh') return through;
+  const { after } = through;
   const units = options.keys?.map(({ table, key }) =>
     unitName({ by: 'source', table, key: encodeKey(key) }),
   );
@@ -70,12 +78,68 @@ export async function freshnessOf(
     flows,
     board: parts.board,
     clock: parts.clock,
-    withinMs,
+    withinMs: Math.max(0, withinMs - (parts.clock.monotonicMs() - startedAtMs)),
     ...(units === undefined ? {} : { units }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
   polling?.[Symbol.dispose]();
   return freshness;
+}
+
+type Through =
+  | { readonly kind: 'fresh'; readonly after: Evidence }
+  | Exclude<Freshness, { readonly kind: 'fresh' }>;
+
+/**
+ * Evidence of a lane that no flow brings to the store, but that comes by way of another store: waits until that
+ * one has it, and then asks for all that has been committed there. A lane from which nothing comes is left to
+ * the barrier.
+ */
+async function throughOthers(
+  asked: Evidence,
+  options: FreshnessOptions & { readonly within: number },
+  parts: FreshnessParts,
+  path: readonly string[],
+): Promise<Through> {
+  const store = path.at(-1) ?? '';
+  const between = sourcesOf(parts.app, store).filter((name) => !path.includes(name));
+  const direct = new Set(sourcesOf(parts.app, store));
+  let after = new Map(
+    [...asked].filter(([lane]) => direct.has(lane) || !reaches(parts.app, lane, store)),
+  );
+  const startedAtMs = parts.clock.monotonicMs();
+  for (const name of between) {
+    const lane = parts.lanes.get(name);
+    const by = [...asked].filter(
+      ([from]) => !direct.has(from) && reaches(parts.app, from, name, path),
+    );
+    if (lane === undefined || by.length === 0) continue;
+    const within = Math.max(0, options.within - (parts.clock.monotonicMs() - startedAtMs));
+    const hop = await freshnessOf(name, { ...options, after: new Map(by), within }, parts, path);
+    if (hop.kind !== 'fresh') return hop;
+    after = new Map(mergeEvidence(after, laneEvidence(lane, await lane.source.head())));
+  }
+  return { kind: 'fresh', after };
+}
+
+/** The stores that flow straight into one. */
+function sourcesOf(app: TallyApp, store: string): readonly string[] {
+  return [
+    ...new Set(Object.values(app.flows).flatMap((flow) => (flow.to === store ? [flow.from] : []))),
+  ];
+}
+
+/** Whether a lane's changes come to a store, straight or by way of others (but not of those `without`). */
+function reaches(
+  app: TallyApp,
+  lane: string,
+  store: string,
+  without: readonly string[] = [],
+): boolean {
+  return sourcesOf(app, store).some(
+    (from) =>
+      from === lane || (!without.includes(from) && reaches(app, lane, from, [...without, store])),
+  );
 }
 
 /**

@@ -64,6 +64,7 @@ export async function openLanes(
         Object.values(app.flows).flatMap((other) => (other.from === from ? other.tables : [])),
       ),
     ];
+    await prepareCaptured(app, from, tables, stores);
     await source.prepare(tables);
     const epoch = await laneEpoch(ledger, from, source, () => epochsAtTargets(app, from, stores));
     const log = opened.use(await openLog(app, from, context));
@@ -71,6 +72,20 @@ export async function openLanes(
   }
   opened.move();
   return lanes;
+}
+
+/** Makes the tables of a lane that are targets of other flows: those flows have not run yet. */
+async function prepareCaptured(
+  app: TallyApp,
+  lane: string,
+  tables: readonly string[],
+  stores: Readonly<Record<string, Store>>,
+): Promise<void> {
+  const targets = Object.values(app.flows)
+    .filter(({ to }) => to === lane)
+    .flatMap(({ into }) => into.filter((target) => tables.includes(target)));
+  if (targets.length > 0)
+    await stores[lane]?.sink?.prepare?.(targets.map((target) => ({ target })));
 }
 
 /**

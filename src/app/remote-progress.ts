@@ -1,5 +1,6 @@
-import { planOf, type FlowDefinition } from '../flow/definition.ts';
+import type { FlowDefinition } from '../flow/definition.ts';
 import { listParked, namesOf } from '../flow/parked.ts';
+import { planOf } from '../flow/plan.ts';
 import type { ProgressBoard } from '../flow/progress.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';

@@ -9,10 +9,11 @@ import type { LogRecord } from '../ports/log.ts';
 import type { BackfillProgress, Checkpoint } from '../ports/sink.ts';
 import type { SnapshotChunk } from '../ports/source.ts';
 import { foldChange } from './batch.ts';
-import { planOf, type Put } from './definition.ts';
+import type { Put } from './definition.ts';
 import { BatchState } from './fold-state.ts';
 import { batchBounds, type Generation } from './generation.ts';
 import { parkedChange, targetUnit, unitName, type ParkedChange } from './parked.ts';
+import { planOf } from './plan.ts';
 import { projectRow, stamped, writeName } from './project.ts';
 
 /**

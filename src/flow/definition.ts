@@ -78,19 +78,6 @@ export interface FlowDefinition extends Required<
     | { readonly kind: 'fold'; readonly fold: Fold };
 }
 
-/**
- * What a flow brings from where to where, as a text that is kept with what it has brought: a checkpoint says
- * how far the flow has come, and nothing about a table or a target that it did not have then.
- */
-export function planOf(lane: string, { tables, into }: FlowDefinition): string {
-  return JSON.stringify([lane, tables.toSorted(), into.toSorted()]);
-}
-
-/** The lane of a plan. */
-export function laneOfPlan(plan: string): string {
-  return (JSON.parse(plan) as [string])[0];
-}
-
 const flowOptions = [
   'from',
   'tables',

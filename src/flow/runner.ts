@@ -3,7 +3,6 @@ import { point } from '../observe/point.ts';
 import { BACKOFF_DEFAULT, retry } from '../runtime/backoff.ts';
 import { takeLease, type HeldLease } from '../runtime/lease.ts';
 import { backfill, needsBackfill } from './backfill.ts';
-import { laneOfPlan, planOf } from './definition.ts';
 import { presentEpoch } from './epochs.ts';
 import {
   Generation,
@@ -13,6 +12,7 @@ import {
   type StreamEnd,
 } from './generation.ts';
 import { forgetEarlier } from './parked.ts';
+import { checkPlan } from './plan.ts';
 import { retryParked } from './retry-parked.ts';
 
 export interface FlowRunnerOptions extends FlowParts {
@@ -134,7 +134,7 @@ export class FlowRunner {
       this.#open.add(generation);
       this.#current = generation;
       try {
-        await this.#checkPlan(generation);
+        await checkPlan(generation);
         this.#publish(generation);
         if (await this.#runGeneration(generation, lease)) return;
       } finally {
@@ -158,27 +158,6 @@ export class FlowRunner {
       if (end === 'aborted') return true;
       if (end === 'asked' && (await this.#answer(generation, lease))) return false;
     }
-  }
-
-  /**
-   * Takes back what a barrier may believe if the flow brought something else until now: nothing of a table that
-   * it did not read is in. Throws CONFIG_INVALID if it read another lane: the fences of two lanes cannot be
-   * compared, and the rows of the old one would win over those of the new one, or lose, by chance.
-   */
-  async #checkPlan(generation: Generation): Promise<void> {
-    const { name, lane, definition } = this.#options;
-    const { checkpoint } = generation;
-    const plan = checkpoint?.backfill?.plan;
-    if (checkpoint === undefined || plan === undefined || plan === planOf(lane, definition)) return;
-    if (laneOfPlan(plan) !== lane)
-      throw new TallyError('CONFIG_INVALID', {
-        what: `its targets hold what it brought from ${laneOfPlan(plan)}, and now it reads ${lane}`,
-        where: `flow ${name}`,
-        mend: `give the flow another name and targets of another name, or let it read ${laneOfPlan(plan)} again`,
-        details: { flow: name, before: laneOfPlan(plan), now: lane },
-      });
-    if (checkpoint.through !== undefined)
-      await generation.moveCheckpoint({ ...checkpoint, through: undefined });
   }
 
   /** Backfills if the generation needs it; false if the signal aborted first. */
@@ -224,8 +203,8 @@ export class FlowRunner {
         reject(error);
       }
     }
-    if (this.#pauseForSwitch === undefined) return false;
-    const { paused, resume } = this.#pauseForSwitch;
+    const { paused, resume } = this.#pauseForSwitch ?? {};
+    if (paused === undefined) return false;
     this.#pauseForSwitch = undefined;
     paused();
     await resume;
@@ -272,10 +251,20 @@ export class FlowRunner {
       retryIf: (error) =>
         !lease.signal.aborted &&
         (!isTallyError(error) || error.retryable || isTallyError(error, 'LOG_TRUNCATED')),
-    }).finally(() => {
-      this.#rebuild = undefined;
-    });
+    })
+      .catch((error: unknown) => this.#giveUp(error, lease))
+      .finally(() => {
+        this.#rebuild = undefined;
+      });
     return this.#rebuild;
+  }
+
+  /** A rebuild that was refused for good is over: it must not begin again at each start. */
+  async #giveUp(error: unknown, lease: HeldLease): Promise<never> {
+    const { ledger, name } = this.#options;
+    if (!lease.signal.aborted && isTallyError(error) && !error.retryable && !isFencedOut(error))
+      await ledger.commit([lease.guard, { kind: 'delete', space: 'rebuilds', key: name }]);
+    throw error;
   }
 
   /**
@@ -310,7 +299,7 @@ export class FlowRunner {
       const next = await Generation.open(parts, to, lease);
       this.#open.add(next);
       try {
-        await this.#checkPlan(next);
+        await checkPlan(next);
         await this.#startOver(next);
         // A fenced target may show rows of a batch that was cut off before its checkpoint: what was in the log
         // by now. Switching to a generation that has only passed the checkpoint would take them back.

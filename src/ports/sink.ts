@@ -124,12 +124,22 @@ export interface SinkSession extends AsyncDisposable {
 /** The side of a store that applies writes exactly once in effect. */
 export interface Sink {
   readonly supports: SinkSupports;
+  /**
+   * Makes those targets that are not there, without taking any flow: where a target can be what another flow
+   * captures, it has to be there before anything has been written to it. Throws CONFIG_INVALID.
+   */
+  prepare?(targets: readonly TargetShape[]): Promise<void>;
   /** Prepares the targets and fences older workers out. */
   open(options: OpenSinkOptions): Promise<SinkSession>;
   /** Which generation readers see; undefined before the first. */
   generation(flow: string): Promise<number | undefined>;
   /** Makes `to` the generation that readers see, atomically, and drops the one before. Idempotent. Only with `switchOver`. */
-  switchTo(flow: string, to: number, targets: readonly TargetShape[], workerEpoch: number): Promise<void>;
+  switchTo(
+    flow: string,
+    to: number,
+    targets: readonly TargetShape[],
+    workerEpoch: number,
+  ): Promise<void>;
   /** The checkpoint of a flow without opening it for writing (for barriers and status of another process). */
   peek(flow: string): Promise<Checkpoint | undefined>;
 }

@@ -76,13 +76,7 @@ export function replaceTarget(
 ): void {
   if (seen === undefined && objectType(db, into.table) !== undefined)
     throw unfit(into, 'there already is a table of this name, which the flow did not write before');
-  // Capture works by triggers, and dropping a table fires none: whoever follows the table's changes
-  // would never hear that its rows are others now.
-  if (seen !== undefined && isCaptured(db, seen.table))
-    throw unfit(
-      into,
-      'its changes are captured, and a switch is not a change that capture can see',
-    );
+  if (seen !== undefined) refuseCaptured(db, seen);
   const added = seen === undefined ? [] : addedObjects(db, seen);
   // Without this, a rename checks every view of the file while the old name is gone, and rewrites
   // the views that people wrote over it.
@@ -290,6 +284,20 @@ function addedObjects(
     )
     .all(names.table)
     .map(({ name, sql }) => ({ name: String(name), sql: String(sql) }));
+}
+
+/**
+ * Refuses to build beside a table that is captured. Capture works by triggers, and dropping a table fires
+ * none: whoever follows the table's changes would never hear that its rows are others now.
+ */
+export function refuseCaptured(db: DatabaseSync, seen: TargetNames): void {
+  if (!isCaptured(db, seen.table)) return;
+  throw new TallyError('CONFIG_INVALID', {
+    what: `the table ${seen.table} cannot be switched for another: its changes are captured, and a switch is not a change that capture can see`,
+    where: `target ${seen.target}`,
+    mend: 'run tally resnapshot APP.ts with the store that the flow reads from: it compares every row in place, and what differs is captured',
+    details: { target: seen.target, table: seen.table },
+  });
 }
 
 /** Whether capture has triggers on the table. */

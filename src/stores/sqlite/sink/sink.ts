@@ -22,7 +22,7 @@ import {
   registerGeneration,
   writeFlow,
 } from './records.ts';
-import { dropTarget, hasTable, prepareTarget, replaceTarget } from './schema.ts';
+import { dropTarget, hasTable, prepareTarget, refuseCaptured, replaceTarget } from './schema.ts';
 import { fencedOut, goneGeneration, SqliteSinkSession } from './session.ts';
 
 /** The largest row if not told otherwise: SQLite takes up to 1 GB, a process with many does not. */
@@ -99,6 +99,10 @@ class SqliteSink implements Sink {
       const seen = held?.generation ?? generation;
       const place = seen === generation ? 'seen' : 'building';
       const names = targets.map(({ target }) => targetNames(target, generation, place));
+      // Before it is built, not when all is there and only the switch is left.
+      if (place === 'building')
+        for (const { target } of targets)
+          refuseCaptured(connection.database, targetNames(target, seen, 'seen'));
       checkOthers(connection, flow, names);
       if (forgetsDropped(connection, options, names))
         forgetGeneration(connection, flow, generation);
@@ -113,6 +117,18 @@ class SqliteSink implements Sink {
       );
     });
     return new SqliteSinkSession(this.#host, this.#catalogue, options);
+  }
+
+  async prepare(targets: readonly TargetShape[]): Promise<void> {
+    const { database } = this.#host.connection;
+    const layouts = targets.map((shape) => ({ shape, layout: this.#catalogue.layoutFor(shape) }));
+    await transaction(this.#host, () => {
+      for (const { shape, layout } of layouts) {
+        // The first generation that is there is the one that readers see, whatever its number.
+        const names = targetNames(shape.target, 1, 'seen');
+        if (!hasTable(database, names)) prepareTarget(database, names, layout);
+      }
+    });
   }
 
   async generation(flow: string): Promise<number | undefined> {
