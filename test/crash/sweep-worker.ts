@@ -10,10 +10,9 @@ import { crc32 } from 'node:zlib';
 import { flow, open, put, tally, type OpenApp } from 'tallystick';
 import { segmentLog } from 'tallystick/files';
 import { sqlite, type SqliteStore } from 'tallystick/sqlite';
-import { answerTo, leaveRequest, type AppRequest } from '../../src/app/requests.ts';
 import { armFromEnvironment } from '../../src/observe/arm.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
-import { systemRandom } from '../../src/runtime/random.ts';
+import { ask } from '../support/ask.ts';
 
 const [dir = '', transactionsText = '0'] = process.argv.slice(2);
 const transactions = Number(transactionsText);
@@ -101,15 +100,6 @@ async function transaction(running: Sweep, number: number): Promise<void> {
       db.prepare('DELETE FROM counters WHERE key = ?').run(`warm${number % 17}`);
     db.exec(`PRAGMA user_version = ${number}`);
   });
-}
-
-async function ask(running: Sweep, request: AppRequest): Promise<void> {
-  await answerTo(
-    running.ledger,
-    systemClock,
-    await leaveRequest(running.ledger, systemRandom, request),
-    30_000,
-  );
 }
 
 async function main(): Promise<void> {

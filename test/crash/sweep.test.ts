@@ -1,10 +1,10 @@
-import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { crashPoints, type CrashPoint } from '../../src/observe/point.ts';
+import { runStory, type End } from './story.ts';
 
 /** Transactions of one story: enough that every point is passed several times. */
 const TRANSACTIONS = 300;
@@ -46,31 +46,8 @@ describe('a process killed at each crash point, started again, has lost, doubled
   }
 });
 
-interface End {
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
-  readonly errors: string;
-}
-
-function story(env: Readonly<Record<string, string>>): Promise<End> {
-  const child = spawn(
-    process.execPath,
-    [
-      '--disable-warning=ExperimentalWarning',
-      '--conditions=tallystick-source',
-      join(import.meta.dirname, 'sweep-worker.ts'),
-      dir,
-      String(TRANSACTIONS),
-    ],
-    { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] },
-  );
-  let errors = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code, signal) => resolve({ code, signal, errors }));
-  });
-}
+const story = (env: Readonly<Record<string, string>>): Promise<End> =>
+  runStory('sweep-worker.ts', [dir, String(TRANSACTIONS)], env);
 
 /** Compares the files with plain SQL: nothing of the flow is used to check the flow. */
 function check(): void {

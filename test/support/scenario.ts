@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { afterEach, beforeEach, expect } from 'vitest';
 import type { Evidence, OpenApp } from 'tallystick';
-import { answerTo, leaveRequest, type AppRequest } from '../../src/app/requests.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
-import { systemRandom } from '../../src/runtime/random.ts';
+
+export { ask } from './ask.ts';
 
 /** A directory of its own for each test of the file that calls it. */
 export function tempDir(): (name?: string) => string {
@@ -38,15 +38,6 @@ export function rowsOf(
     .prepare(text)
     .all(...values)
     .map((row) => ({ ...row }));
-}
-
-/** Leaves a request as the command line does, and waits for its answer. */
-export async function ask(
-  app: Pick<OpenApp, 'ledger'>,
-  request: AppRequest,
-): Promise<number | undefined> {
-  const id = await leaveRequest(app.ledger, systemRandom, request);
-  return answerTo(app.ledger, systemClock, id, 30_000);
 }
 
 /** Asks until there is an answer. */
