@@ -120,12 +120,11 @@ class Collected {
     const { definition, lane } = this.#options;
     if (definition.projection.kind !== 'rows') return;
     const change = changeOf(record, lane);
-    const unit = this.#begin(change, record);
-    if (unit === undefined) return;
+    if (!this.#begin(change, record)) return;
     try {
       this.#add(projectRow(definition.projection.project, change, definition.into), record);
     } catch (error) {
-      this.#poison(unit, record, error);
+      this.#poison(change, record, error);
     }
   }
 
@@ -133,8 +132,7 @@ class Collected {
     const { definition, lane, state } = this.#options;
     if (definition.projection.kind !== 'fold' || state === undefined) return;
     const change = changeOf(record, lane);
-    const unit = this.#begin(change, record);
-    if (unit === undefined) return;
+    if (!this.#begin(change, record)) return;
     try {
       const puts = await foldChange(definition, change, state);
       state.keep();
@@ -142,7 +140,7 @@ class Collected {
     } catch (error) {
       state.discard();
       state.check();
-      this.#poison(unit, record, error);
+      this.#poison(change, record, error);
     }
   }
 
@@ -160,17 +158,20 @@ class Collected {
     };
   }
 
-  /** The unit of the change's source row, or undefined if the change had to queue behind what is parked of it. */
-  #begin(change: Change, record: LogRecord): ParkUnit | undefined {
+  /** Whether the change may be applied: if something of its source row is parked, it queues behind that. */
+  #begin(change: Change, record: LogRecord): boolean {
     this.#changes += 1;
-    const unit: ParkUnit = { by: 'source', table: change.table, key: encodeKey(change.key) };
+    // Nearly always nothing is parked: then the unit has no use.
+    if (this.#poisoned.size === 0 && this.#options.isParked === undefined) return true;
+    const unit = sourceUnit(change);
     const name = unitName(unit);
-    if (!this.#poisoned.has(name) && this.#options.isParked?.(name) !== true) return unit;
+    if (!this.#poisoned.has(name) && this.#options.isParked?.(name) !== true) return true;
     this.#parked.push(parkedChange(unit, record, this.#options.clock, undefined));
-    return undefined;
+    return false;
   }
 
-  #poison(unit: ParkUnit, record: LogRecord, error: unknown): void {
+  #poison(change: Change, record: LogRecord, error: unknown): void {
+    const unit = sourceUnit(change);
     this.#poisoned.add(unitName(unit));
     this.#parked.push(parkedChange(unit, record, this.#options.clock, error));
   }
@@ -190,6 +191,10 @@ class Collected {
       this.#origins[index] = record;
     }
   }
+}
+
+function sourceUnit({ table, key }: Change): ParkUnit {
+  return { by: 'source', table, key: encodeKey(key) };
 }
 
 /** Runs a fold for one change. Throws PROJECTION_FAILED / _INVALID for what the projection did wrong. */
