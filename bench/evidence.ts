@@ -50,6 +50,8 @@ async function run({ quick, dir }: BenchOptions): Promise<BenchResult> {
 
 interface Overhead {
   readonly percentSlower: number;
+  /** Half of the rounds lay between these: if that is wide, others used the machine. */
+  readonly middleHalf: readonly [number, number];
   readonly byHandPerSecond: number;
   readonly writePerSecond: number;
 }
@@ -91,8 +93,12 @@ async function overhead(
     rates.push(pair);
     ratios.push(pair.write / pair.byHand);
   }
+  const sorted = ratios.toSorted((left, right) => right - left);
+  const percent = (ratio: number | undefined): number =>
+    Math.round((1 - (ratio ?? 0)) * 1_000) / 10;
   return {
-    percentSlower: Math.round((1 - median(ratios)) * 1_000) / 10,
+    percentSlower: percent(median(ratios)),
+    middleHalf: [percent(sorted[sorted.length >> 2]), percent(sorted[(sorted.length * 3) >> 2])],
     byHandPerSecond: Math.round(median(rates.map((pair) => pair.byHand))),
     writePerSecond: Math.round(median(rates.map((pair) => pair.write))),
   };
