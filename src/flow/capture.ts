@@ -194,13 +194,24 @@ async function append(
   records: readonly LogRecord[],
 ): Promise<void> {
   const { observer, clock } = options;
-  for (;;) {
+  let from = 0;
+  let count = records.length;
+  while (from < records.length) {
     try {
-      await streaming.appender.append(records);
-      break;
+      await streaming.appender.append(
+        count === records.length ? records : records.slice(from, from + count),
+      );
+      from += count;
+      count = records.length - from;
     } catch (error) {
-      // Full: the slowest flow holds the log back. Nothing is dropped; the changes wait at the source.
       if (!isTallyError(error, 'LOG_FULL')) throw error;
+      // What fits goes in. Otherwise: 1. these records together are more than the log may hold  2. every flow
+      // applies all that is there, and the log is empty  3. they still do not fit, and never will.
+      if (count > 1) {
+        count = Math.ceil(count / 2);
+        continue;
+      }
+      // Full: the slowest flow holds the log back. Nothing is dropped; the changes wait at the source.
       observer.state('log-full');
       await clock.sleep(LOG_FULL_RETRY_MS, streaming.lease.signal);
     }
