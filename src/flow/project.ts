@@ -106,7 +106,7 @@ function checkPut(item: unknown, into: readonly string[], change: Change): void 
   if (typeof target !== 'string' || !into.includes(target))
     throw invalid(
       change,
-      `put into ${JSON.stringify(target)}, which the flow does not declare`,
+      `put into ${typeof target === 'string' ? JSON.stringify(target.slice(0, 80)) : `a ${typeof target}`}, which the flow does not declare`,
       `add it to the flow's into, which now has ${into.join(', ')}`,
     );
   if (!Array.isArray(key) || key.length === 0 || !key.every(isScalarKey))
