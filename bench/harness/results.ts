@@ -1,5 +1,6 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { format } from 'prettier';
 import type { BenchClaim } from '../bench.ts';
 import type { Outcome } from './run-one.ts';
 
@@ -8,12 +9,13 @@ const DIR = join(import.meta.dirname, '..', 'results');
 /** Writes an outcome to results/NAME.json, and results/README.md anew from all of them. */
 export async function save(outcome: Outcome): Promise<void> {
   await mkdir(DIR, { recursive: true });
-  await writeFile(join(DIR, `${outcome.name}.json`), `${JSON.stringify(outcome, undefined, 2)}\n`);
+  const text = await format(JSON.stringify(outcome), { parser: 'json', printWidth: 100 });
+  await writeFile(join(DIR, `${outcome.name}.json`), text);
   const files = (await readdir(DIR)).filter((file) => file.endsWith('.json')).toSorted();
   const outcomes = await Promise.all(
     files.map(async (file) => JSON.parse(await readFile(join(DIR, file), 'utf8')) as Outcome),
   );
-  await writeFile(join(DIR, 'README.md'), page(outcomes));
+  await writeFile(join(DIR, 'README.md'), await format(page(outcomes), { parser: 'markdown' }));
 }
 
 function page(outcomes: readonly Outcome[]): string {
