@@ -306,8 +306,10 @@ test('a second worker on one ledger stands by, and takes over when the first sto
     (await second.status()).flows.find(({ worker }) => worker.kind === 'standby'),
   );
   expect(standing.flow).toBe('titles');
+  const there = await insert(second, { sku: 'by the one that stands by' });
+  expect((await second.barrier('search', { after: there, within: '5s' })).kind).toBe('fresh');
   await first.close();
-  expect(await rowsAfter(second, await insert(second, { sku: 'b' }))).toHaveLength(2);
+  expect(await rowsAfter(second, await insert(second, { sku: 'b' }))).toHaveLength(3);
 });
 
 test('a process that runs no flows waits for the checkpoint of the one that does', async () => {

@@ -35,8 +35,8 @@ export interface FreshnessParts {
   readonly lanes: ReadonlyMap<string, Lane>;
   readonly board: ProgressBoard;
   readonly clock: Clock;
-  /** Where this process does not run the flows. */
-  readonly remote: RemoteProgress | undefined;
+  /** For the flows that another process runs. */
+  readonly remote: RemoteProgress;
 }
 
 /** Waits until a store is as fresh as asked, within the limit. */
@@ -51,7 +51,7 @@ export async function freshnessOf(
   const flows = Object.entries(parts.app.flows)
     .filter(([, flow]) => flow.to === store)
     .map(([name, flow]) => ({ name, lane: flow.from }));
-  await parts.remote?.refresh(flows.map(({ name }) => name));
+  await parts.remote.refresh(flows.map(({ name }) => name));
   if (
     options.maxStale !== undefined &&
     isWithin(checkDuration(options.maxStale, 'read.maxStale'), flows, parts)
@@ -72,7 +72,7 @@ export async function freshnessOf(
   const units = options.keys?.map(({ table, key }) =>
     unitName({ by: 'source', table, key: encodeKey(key) }),
   );
-  const polling = parts.remote?.poll(flows.map(({ name }) => name));
+  const polling = parts.remote.poll(flows.map(({ name }) => name));
   const freshness = await barrier({
     after,
     flows,
@@ -82,7 +82,7 @@ export async function freshnessOf(
     ...(units === undefined ? {} : { units }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
-  polling?.[Symbol.dispose]();
+  polling[Symbol.dispose]();
   return freshness;
 }
 

@@ -153,6 +153,14 @@ export function sinkOf(
       'keeps no fold state',
       'fold into a transactional store, and flow its rows on from there',
     );
+  if (!sink.supports.ordinalFence)
+    throw missing(
+      flow,
+      definition.to,
+      store,
+      'cannot tell two changes of one transaction apart (ordinalFence)',
+      'flow into a store that compares the ordinal too',
+    );
   return sink;
 }
 
@@ -168,6 +176,13 @@ function missing(
     where: `flow ${flow}`,
     mend,
   });
+}
+
+/** Takes note of an epoch that another process has taken up: evidence is of the present one. */
+export async function refreshEpoch(lane: Lane, ledger: Ledger): Promise<void> {
+  const present = await presentEpoch(ledger, lane.name);
+  if (present !== undefined && present.history === (await lane.source.history()))
+    lane.epoch = present.epoch;
 }
 
 /** What a write at `offset` of a lane left behind. */

@@ -56,7 +56,7 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
   readonly #board = new ProgressBoard();
   readonly #worker: Worker | undefined;
   readonly #maintenance: Maintenance | undefined;
-  readonly #remote: RemoteProgress | undefined;
+  readonly #remote: RemoteProgress;
   readonly #startedAtMs: number;
   /** By lane, the newest commit of a write made here. */
   readonly #written = new Map<string, Evidence>();
@@ -74,9 +74,13 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
         worker: this.#worker,
         status: () => this.status(),
       });
-    } else {
-      this.#remote = new RemoteProgress({ ...parts, flows: parts.app.flows, board: this.#board });
     }
+    this.#remote = new RemoteProgress({
+      ...parts,
+      flows: parts.app.flows,
+      board: this.#board,
+      isElsewhere: (flow) => this.#worker?.runs(flow) !== true,
+    });
   }
 
   /**

@@ -5,7 +5,7 @@ import type { ProgressBoard } from '../flow/progress.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Store } from '../ports/store.ts';
-import { sinkOf } from './lanes.ts';
+import { refreshEpoch, sinkOf, type Lane } from './lanes.ts';
 
 /** How often the targets are asked while somebody waits. */
 const POLL_MS = 10;
@@ -16,6 +16,9 @@ export interface RemoteProgressOptions {
   readonly ledger: Ledger;
   readonly clock: Clock;
   readonly board: ProgressBoard;
+  readonly lanes: ReadonlyMap<string, Lane>;
+  /** Whether another process runs the flow, as far as this one knows. */
+  readonly isElsewhere: (flow: string) => boolean;
 }
 
 /**
@@ -30,10 +33,12 @@ export class RemoteProgress {
   }
 
   async refresh(flows: readonly string[]): Promise<void> {
-    const { stores, ledger, board } = this.#options;
+    const { stores, ledger, board, lanes, isElsewhere } = this.#options;
     for (const name of flows) {
       const definition = this.#options.flows[name];
-      if (definition === undefined) continue;
+      if (definition === undefined || !isElsewhere(name)) continue;
+      const lane = lanes.get(definition.from);
+      if (lane !== undefined) await refreshEpoch(lane, ledger);
       const sink = sinkOf(name, definition, stores);
       const checkpoint = await sink.peek(name);
       // Without a checkpoint there is nothing to believe; what was believed before has been emptied since.
@@ -53,7 +58,8 @@ export class RemoteProgress {
 
   /** Refreshes until disposed. A target that cannot be asked leaves the board as it is: the wait then times out. */
   poll(flows: readonly string[]): Disposable {
-    const { clock } = this.#options;
+    const { clock, isElsewhere } = this.#options;
+    if (!flows.some(isElsewhere)) return { [Symbol.dispose]: () => undefined };
     let cancel = (): void => undefined;
     let ended = false;
     const again = (): void => {

@@ -1,6 +1,6 @@
 import { capture } from '../flow/capture.ts';
 import { TallyError } from '../core/errors.ts';
-import { acceptHistory, presentEpoch } from '../flow/epochs.ts';
+import { acceptHistory } from '../flow/epochs.ts';
 import type { FlowDefinition } from '../flow/definition.ts';
 import type { FlowState } from '../flow/generation.ts';
 import type { ProgressBoard } from '../flow/progress.ts';
@@ -12,7 +12,7 @@ import type { Checkpoint, Sink } from '../ports/sink.ts';
 import type { Position } from '../core/position.ts';
 import type { Store } from '../ports/store.ts';
 import { supervise, type WorkerState } from '../runtime/supervisor.ts';
-import { sinkOf, type Lane } from './lanes.ts';
+import { refreshEpoch, sinkOf, type Lane } from './lanes.ts';
 import type { FlowStatus, LaneStatus } from './status.ts';
 
 export interface WorkerOptions {
@@ -80,10 +80,7 @@ class LaneWorker {
 
   /** Takes note of an epoch that another process has taken up: evidence is of the present one. */
   async refresh(): Promise<void> {
-    const { ledger } = this.#options;
-    const present = await presentEpoch(ledger, this.lane.name);
-    const history = await this.lane.source.history();
-    if (present?.history === history && !this.#historyLost) this.lane.epoch = present.epoch;
+    if (!this.#historyLost) await refreshEpoch(this.lane, this.#options.ledger);
   }
 
   async status(): Promise<LaneStatus> {
@@ -224,6 +221,11 @@ class FlowWorker {
     return this.#done;
   }
 
+  /** Whether this process runs it; before it has the lease, and on standby, another may. */
+  get isHere(): boolean {
+    return this.#worker.kind !== 'standby' && this.#state !== 'starting';
+  }
+
   get from(): string {
     return this.#definition.from;
   }
@@ -293,6 +295,11 @@ export class Worker {
 
   lane(name: string): { resnapshot(): Promise<number> } | undefined {
     return this.#lanes.find(({ lane }) => lane.name === name);
+  }
+
+  /** Whether this process runs the flow, rather than another. */
+  runs(flow: string): boolean {
+    return this.#flows.some(({ name, isHere }) => name === flow && isHere);
   }
 
   async status(): Promise<{
