@@ -2,13 +2,14 @@ import { expect, test } from 'vitest';
 import { mutations } from './faulty-ports.ts';
 import { runSchedule, type Outcome } from './scenario.ts';
 
-/** Seeds that once found a bug, each named in the commit that mended it, and a slice of all others. */
+/** A slice of all schedules, and seeds that once found a bug, each named in the commit that mended it. */
 const SEEDS = 150;
+const FOUND = [3_924];
 /** Within so many seeds a planted bug has to be found. */
 const SEEDS_TO_FIND = 120;
 
 test('every promise holds in a slice of the schedules', { timeout: 120_000 }, async () => {
-  for (let seed = 1; seed <= SEEDS; seed += 1) {
+  for (const seed of [...FOUND, ...Array.from({ length: SEEDS }, (_, index) => index + 1)]) {
     const { violation } = await runSchedule({ seed });
     expect(violation, `replay: npm run simulate -- --seed ${seed}`).toBeUndefined();
   }

@@ -41,7 +41,8 @@ export function needsBackfill(
  * A folded projection counts each row once, at one position, so it starts over instead.
  *
  * At the end, rows of the targets that the snapshot did not see are swept: they were deleted in a gap
- * that the log does not cover, and would live for ever.
+ * that the log does not cover, and would live for ever. If there were several sessions, that waits until
+ * the stream has passed the last.
  */
 export async function backfill(
   generation: Generation,
@@ -234,13 +235,15 @@ async function finish(
     });
   const { epoch, atMin, atMax } = progress;
   const from: Position = { epoch, offset: atMin };
-  await generation.session.sweep(generation.parts.definition.into, from);
+  // With one session everything up to its position is in, and nothing else is; with several, the stream must
+  // first pass the last.
+  const whole = atMin === atMax;
+  if (whole) await generation.sweep(progress);
   point('flow.after-snapshot-before-stream');
   await generation.moveCheckpoint({
     log,
     last: { ...from, ordinal: ORDINAL_MAX },
-    // With one session everything up to its position is in; with several, the stream must first pass the last.
-    through: atMin === atMax ? from : undefined,
-    backfill: { ...progress, state: 'done' },
+    through: whole ? from : undefined,
+    backfill: { ...progress, state: whole ? 'done' : 'unswept' },
   });
 }

@@ -6,6 +6,7 @@ import type { Clock, Random } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Log, LogBatch, LogRecord } from '../ports/log.ts';
 import type {
+  BackfillProgress,
   Checkpoint,
   Sink,
   SinkReport,
@@ -220,6 +221,11 @@ export class Generation implements AsyncDisposable {
     this.#checkpoint = checkpoint;
   }
 
+  /** Deletes what no session of a backfill saw, and no change has touched since. */
+  async sweep({ epoch, atMin }: BackfillProgress): Promise<void> {
+    await this.session.sweep(this.parts.definition.into, { epoch, offset: atMin });
+  }
+
   /**
    * Reads on at the end of a log that ends before the checkpoint, and answers whether it did: it was lost, and
    * what comes will be written there. What had been applied is known by its identity: nothing is applied twice.
@@ -249,15 +255,25 @@ export class Generation implements AsyncDisposable {
   async #apply(batch: LogBatch, signal: AbortSignal): Promise<number> {
     const before = this.#checkpoint;
     const prepared = await this.#prepare(batch, before?.last);
-    const checkpoint: Checkpoint = {
+    const checkpoint = swept({
       log: batch.first + prepared.taken,
       last: prepared.last,
       through: throughOf(prepared.through, before),
       backfill: before?.backfill,
-    };
+    });
     await this.parked.park(prepared.parked);
     if (prepared.parked.length > 0) point('flow.after-park-before-apply');
-    const report = await this.applyWrites({ ...prepared, checkpoint }, signal);
+    // The sweep comes after the writes and before the checkpoint that says so. A crash in between costs only that
+    // the batch and the sweep come again, which changes nothing: rows in several sessions are never folded.
+    const sweeping = before?.backfill?.state === 'unswept' && checkpoint.backfill?.state === 'done';
+    const report = await this.applyWrites(
+      { ...prepared, checkpoint: sweeping ? before : checkpoint },
+      signal,
+    );
+    if (sweeping) {
+      await this.sweep(before.backfill);
+      await this.moveCheckpoint(checkpoint);
+    }
     const { observer } = this.parts;
     observer.applied({
       applied: report.applied,
@@ -324,6 +340,20 @@ function throughOf(
   const passed =
     backfill === undefined || through.epoch > backfill.epoch || through.offset >= backfill.atMax;
   return passed ? through : before?.through;
+}
+
+/**
+ * The checkpoint of a backfill whose rows are to be swept now, as far as that is due: once barriers may believe
+ * the target. Sweeping at the end of several sessions already would show readers a row that goes and comes back:
+ * 1. the target holds a row from before the backfill, as of 1  2. a session at 2 dies before that row's range
+ * 3. the row changes at 3 and is deleted at 5  4. a session at 7 reads the rest and does not see it  5. it is
+ * swept, with a tombstone at 2, the oldest session: a row that was only made after a session had passed its
+ * place must not be refused  6. the stream brings the change at 3, which is newer than 2: the row is back until 5.
+ */
+function swept(checkpoint: Checkpoint): Checkpoint {
+  const { through, backfill } = checkpoint;
+  if (backfill?.state !== 'unswept' || through === undefined) return checkpoint;
+  return { ...checkpoint, backfill: { ...backfill, state: 'done' } };
 }
 
 /** Whether an error means that a newer worker has taken over. */

@@ -381,13 +381,19 @@ const quiet: FlowParts['observer'] = {
   parked: () => undefined,
 };
 
-/** Streams until the generation has applied the log up to what `reach` says at that moment. */
+/**
+ * Streams until the generation has applied the log up to what `reach` says at that moment, and holds no row that
+ * is still to be swept: readers of the running one have seen it go.
+ */
 async function streamUntil(
   generation: Generation,
   reach: () => number,
   signal: AbortSignal,
 ): Promise<StreamEnd> {
-  const reached = (): boolean => (generation.checkpoint?.log ?? 0) >= reach();
+  const reached = (): boolean => {
+    const { checkpoint } = generation;
+    return (checkpoint?.log ?? 0) >= reach() && checkpoint?.backfill?.state !== 'unswept';
+  };
   if (signal.aborted) return 'aborted';
   return reached() ? 'asked' : generation.stream(signal, { until: reached });
 }

@@ -45,7 +45,11 @@ export interface Checkpoint {
 }
 
 export interface BackfillProgress {
-  readonly state: 'running' | 'done';
+  /**
+   * `unswept`: every row has been read, in several sessions; what none of them saw is swept once the stream has
+   * passed `atMax`.
+   */
+  readonly state: 'running' | 'unswept' | 'done';
   /** Per table, the last key applied, or 'done'. */
   readonly tables: Readonly<Record<string, Key | 'done'>>;
   /** The epoch of the stamps. */
