@@ -5,7 +5,7 @@ import { join } from 'node:path';
 const root = join(import.meta.dirname, '..', '..');
 
 /** The application that most tests run. */
-export const appFile: string = join(import.meta.dirname, 'cli-app.ts');
+export const appFile: string = join(root, 'test', 'scenarios', 'copy-worker.ts');
 
 /** How a command ended. */
 export interface Ended {

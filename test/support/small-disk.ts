@@ -3,6 +3,9 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+const MOUNT = '/bin/mount';
+const UNMOUNT = '/bin/umount';
+
 /** A disk of a few mebibytes that a test can fill. */
 export interface SmallDisk extends Disposable {
   readonly dir: string;
@@ -18,7 +21,7 @@ export const hasSmallDisks: boolean = canMount();
 /** Mounts an empty disk of `mebibytes` in memory. */
 export function smallDisk(mebibytes: number): SmallDisk {
   const dir = mkdtempSync(join(tmpdir(), 'tally-disk-'));
-  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', dir], {
+  execFileSync(MOUNT, ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', dir], {
     stdio: 'ignore',
   });
   const filler = join(dir, 'filler');
@@ -35,7 +38,7 @@ export function smallDisk(mebibytes: number): SmallDisk {
     },
     makeRoom: () => rmSync(filler, { force: true }),
     [Symbol.dispose]() {
-      execFileSync('umount', ['--lazy', dir], { stdio: 'ignore' });
+      execFileSync(UNMOUNT, ['--lazy', dir], { stdio: 'ignore' });
       rmSync(dir, { recursive: true, force: true });
     },
   };

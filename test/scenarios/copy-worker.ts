@@ -1,4 +1,4 @@
-import { copyApp, type CopyApp } from './copy-app.ts';
+import { copyApp, type CopyApp } from '../support/copy-app.ts';
 import { put } from 'tallystick';
 
 /** What `tally` runs in tests: the folder comes from COPY_DIR, and with COPY_HEALED its projection is right. */
