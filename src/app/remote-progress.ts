@@ -44,6 +44,8 @@ export class RemoteProgress {
       // Without a checkpoint there is nothing to believe; what was believed before has been emptied since.
       if (checkpoint === undefined && board.get(name) === undefined) continue;
       const parked = await listParked(ledger, name, (await sink.generation(name)) ?? 1);
+      // Taken over meanwhile: what is published here now is newer.
+      if (!isElsewhere(name)) continue;
       const parkedUnits = [...new Set(parked.flatMap(namesOf))];
       // The worker may still run the plan of before, which says nothing of a table that this one has more.
       const samePlan = checkpoint?.backfill?.plan === planOf(definition.from, definition);

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 
@@ -7,11 +8,22 @@ export interface Owner {
   readonly pid: number;
   /** When the process was started, as the system counts it: a pid is used again. Empty if it cannot be read. */
   readonly start: string;
+  /** Tells apart what one process has opened twice: each is a worker of its own. */
+  readonly instance: string;
 }
 
-/** The owner text of this process. */
+/**
+ * An owner text of this process, another one at each call. Otherwise: 1. an application is opened twice in one
+ * process  2. the second takes the first one's leases as its own, under the same epoch  3. no fence tells their
+ * batches apart.
+ */
 export function ownProcess(): string {
-  const owner: Owner = { host: hostname(), pid: process.pid, start: startOf(process.pid) };
+  const owner: Owner = {
+    host: hostname(),
+    pid: process.pid,
+    start: startOf(process.pid),
+    instance: randomUUID(),
+  };
   return JSON.stringify(owner);
 }
 
