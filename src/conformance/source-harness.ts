@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { decodeRow, encodeKey } from '../core/codec.ts';
+import { decodeRow, encodeValue, encodeKey } from '../core/codec.ts';
 import type { Key, Row } from '../core/row.ts';
 import type { Clock } from '../ports/clock.ts';
 import type {
@@ -125,12 +125,14 @@ export function cursorAt(commit: CommitEntry | undefined): SourceCursor {
 
 /** A change in few words: operation, key and the name after. */
 export function told(change: ChangeEntry): string {
-  const name = change.after === null ? '' : ` ${String(decodeRow(change.after)['name'])}`;
-  return `${change.operation} ${change.key}${name}`;
+  const name = change.after === null ? undefined : decodeRow(change.after)['name'];
+  const suffix =
+    change.after === null ? '' : ` ${typeof name === 'string' ? name : encodeValue(name ?? null)}`;
+  return `${change.operation} ${change.key}${suffix}`;
 }
 
 /** Asserts what every stream of entries keeps: see the port's SourceEntry. */
-export function wellFormed(entries: readonly SourceEntry[]): void {
+function wellFormed(entries: readonly SourceEntry[]): void {
   let offset = -1;
   let changes: ChangeEntry[] = [];
   for (const entry of entries) {

@@ -100,7 +100,7 @@ export const sourceLiars: Readonly<Record<string, Liar<Source<unknown>>>> = {
   stampsSnapshotsTooHigh: {
     lie: 'gives a snapshot the position of a commit that it has not seen',
     caughtBy: 'SO-072/1',
-    wrap: (source) => withSnapshots(source, +1),
+    wrap: (source) => withSnapshots(source, 1),
   },
   stampsSnapshotsTooLow: {
     lie: 'gives a snapshot the position before a commit that it has seen',

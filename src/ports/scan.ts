@@ -10,6 +10,9 @@ export interface ScanOptions {
 /** Reads a whole target in key order, in bounded pages: for drift checks and extracts. */
 export interface Scan {
   /** Pages of rows without the coordinator's own columns. */
-  scan(target: string, options: ScanOptions): AsyncIterable<readonly { readonly key: Key; readonly row: Row }[]>;
+  scan(
+    target: string,
+    options: ScanOptions,
+  ): AsyncIterable<readonly { readonly key: Key; readonly row: Row }[]>;
   count(target: string): Promise<number>;
 }

@@ -117,7 +117,10 @@ export interface Source<Tx> {
   /** Reads whole tables at one exact position. The session ends with the iteration. */
   snapshot(options: SnapshotOptions): AsyncIterable<SnapshotChunk>;
   /** The present rows of these keys and an exact position, for repairs; a missing row is null. */
-  lookup(table: string, keys: readonly Key[]): Promise<{ at: number; rows: readonly (Row | null)[] }>;
+  lookup(
+    table: string,
+    keys: readonly Key[],
+  ): Promise<{ at: number; rows: readonly (Row | null)[] }>;
   /** Runs the application's own transaction and returns its result with the commit position. */
   write<Result>(work: (tx: Tx) => Result | Promise<Result>): Promise<Committed<Result>>;
   /** The instant of the oldest change not acknowledged, and what is retained for us. */

@@ -141,15 +141,13 @@ class Story implements ProjectionStory {
         { kind: 'commit', offset, changes: entries.length, committedAtMs: 0, token: '' },
       ]);
     }
-    const held = [...into]
-      .toSorted()
-      .flatMap((target) =>
-        Array.from(store.client.rows(target), ([key, row]) => ({
-          target,
-          key: decodeKey(key),
-          row,
-        })),
-      );
+    const held = [...into].toSorted().flatMap((target) =>
+      Array.from(store.client.rows(target), ([key, row]) => ({
+        target,
+        key: decodeKey(key),
+        row,
+      })),
+    );
     return { rows: held, parked: telling.parked };
   }
 }

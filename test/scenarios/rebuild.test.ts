@@ -4,7 +4,7 @@ import { flow, open, put, tally, type FlowDefinition, type OpenApp, type Row } f
 import { columnar, duckdb } from 'tallystick/duckdb';
 import { files } from 'tallystick/files';
 import { documents, edges, fullText, keyValue, sqlite, table } from 'tallystick/sqlite';
-import type { Store, StoreDefinition } from '../../src/ports/store.ts';
+import type { StoreDefinition } from '../../src/ports/store.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { ask, fresh, rowsOf, sql, tempDir, waitFor } from '../support/scenario.ts';
 
@@ -94,7 +94,7 @@ function shop(target: StoreDefinition, copy: FlowDefinition) {
     dir: path('tally'),
     stores: {
       orders: sqlite({ file: path('orders.db') }),
-      target: target as StoreDefinition<Store>,
+      target,
     },
     flows: { copy },
   });

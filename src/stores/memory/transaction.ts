@@ -28,7 +28,7 @@ export interface PendingChange {
 }
 
 /** The key of a row, as canonical text. */
-export function keyOf(table: TableState, row: Row): string {
+function keyOf(table: TableState, row: Row): string {
   return encodeKey(
     table.key.map((column) => {
       const value = row[column];

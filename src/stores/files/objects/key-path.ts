@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { TallyError } from '../../../core/errors.ts';
 
 /** The longest key, as S3 has it: bytes of UTF-8. */
-export const KEY_BYTES_MAX = 1024;
+const KEY_BYTES_MAX = 1024;
 /** Three characters for each byte at worst, and the suffix: 242, under the 255 of every file system. */
 const SLICE_BYTES_MAX = 80;
 
