@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { flow, open, put, tally, type FlowDefinition, type FlowOptions } from 'tallystick';
-import { segmentLog } from 'tallystick/files';
+import { files, segmentLog } from 'tallystick/files';
 import { documents, sqlite } from 'tallystick/sqlite';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { ask, fresh, rowsOf, sql, tempDir, waitFor } from '../support/scenario.ts';
@@ -239,4 +239,27 @@ test('a request of a rebuild brings up a flow whose plan has changed', async () 
   await using app = await open(shop({ copy: copy({ tables: ['products', 'makers'] }) }));
   expect(await ask(app, { of: 'flow', flow: 'copy', request: { kind: 'rebuild' } })).toBe(2);
   expect(keys('docs')).toHaveLength(5);
+});
+
+test('files refuse a target that another flow has filled', async () => {
+  seed('orders.db');
+  const stored = (name: string) =>
+    tally({
+      name: 'shop',
+      dir: path('tally'),
+      stores: {
+        orders: sqlite({ file: path('orders.db') }),
+        search: files({ dir: path('files') }),
+      },
+      flows: { [name]: copy() },
+    });
+  {
+    await using app = await open(stored('one'));
+    await fresh(app, 'search', (await app.write('orders', () => undefined)).evidence);
+  }
+  await using app = await open(stored('renamed'));
+  const refused = await waitFor(async () =>
+    (await app.status()).flows.find(({ worker }) => worker.kind === 'failed'),
+  );
+  expect(refused.worker).toMatchObject({ code: 'CONFIG_INVALID' });
 });

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { decodeValue, encodeValue } from '../../../core/codec.ts';
 import { TallyError } from '../../../core/errors.ts';
@@ -18,25 +18,38 @@ export interface Claim {
   readonly targets: readonly string[];
 }
 
+/** The directories of all flows that the store knows. */
+export async function flowDirectories(shelf: Shelf): Promise<readonly string[]> {
+  const { flows } = shelf.areas;
+  try {
+    return (await readdir(flows)).map((name) => join(flows, name));
+  } catch (error) {
+    if (isAbsent(error)) return [];
+    throw filesError(error, flows);
+  }
+}
+
 /**
  * The state of one flow, beside the objects and not among them: the claim of its worker, its
  * checkpoint, and the names of its tombstones. A file of state is replaced whole by a rename.
  */
 export class FlowFiles {
   readonly flow: string;
+  /** Where all of it is. */
+  readonly directory: string;
   /** Where the names of tombstones are kept, by the paths of their keys. */
   readonly tombstones: string;
   readonly #shelf: Shelf;
   readonly #claim: string;
   readonly #checkpoint: string;
 
-  constructor(shelf: Shelf, flow: string) {
-    const directory = join(shelf.areas.flows, safeName(flow));
+  constructor(shelf: Shelf, flow: string, directory?: string) {
     this.flow = flow;
-    this.tombstones = join(directory, 'tombstones');
+    this.directory = directory ?? join(shelf.areas.flows, safeName(flow));
+    this.tombstones = join(this.directory, 'tombstones');
     this.#shelf = shelf;
-    this.#claim = join(directory, 'claim.json');
-    this.#checkpoint = join(directory, 'checkpoint.json');
+    this.#claim = join(this.directory, 'claim.json');
+    this.#checkpoint = join(this.directory, 'checkpoint.json');
   }
 
   /** Runs `work` alone among all who claim the flow or move its checkpoint. */

@@ -9,7 +9,7 @@ import type {
 } from '../../../ports/sink.ts';
 import { closedStore } from '../errors.ts';
 import type { Shelf } from '../objects/shelf.ts';
-import { FlowFiles } from './flow-files.ts';
+import { FlowFiles, flowDirectories } from './flow-files.ts';
 import { FileSinkSession } from './session.ts';
 
 /** The sink of a store of files: one object for each row, at `target/key`. */
@@ -28,6 +28,7 @@ export class FileSink implements Sink {
   async open(options: OpenSinkOptions): Promise<SinkSession> {
     const { flow, generation, workerEpoch } = options;
     const files = this.#files(flow);
+    await this.#checkOthers(options);
     await files.alone(async () => {
       await files.checkClaim(workerEpoch);
       const held = await files.claim();
@@ -66,6 +67,26 @@ export class FileSink implements Sink {
   /** Ends it and its sessions. */
   close(): void {
     this.#open = false;
+  }
+
+  /**
+   * Refuses a target that another flow has filled: its objects carry the versions of that flow's lane, and a
+   * newer one of another lane would be refused as older, without a word. Throws CONFIG_INVALID.
+   */
+  async #checkOthers({ flow, targets }: OpenSinkOptions): Promise<void> {
+    for (const directory of await flowDirectories(this.#shelf)) {
+      const other = new FlowFiles(this.#shelf, flow, directory);
+      if (directory === this.#files(flow).directory) continue;
+      const claimed = (await other.claim())?.targets ?? [];
+      const taken = targets.find(({ target }) => claimed.includes(target));
+      if (taken === undefined) continue;
+      throw new TallyError('CONFIG_INVALID', {
+        what: 'another flow has filled this target',
+        where: `target ${taken.target} of ${this.#where}, opened by flow ${flow}`,
+        mend: `give each flow targets of its own; if the other flow is gone or was renamed, remove ${directory} and the objects of the target: it is then filled anew`,
+        details: { target: taken.target, flow, directory },
+      });
+    }
   }
 
   #files(flow: string): FlowFiles {
