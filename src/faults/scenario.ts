@@ -1,6 +1,7 @@
 import { encodeKey } from '../core/codec.ts';
 import { errorText } from '../core/errors.ts';
-import { armPoints } from '../observe/point.ts';
+import { armPoints, crashPoints, type CrashPoint } from '../observe/point.ts';
+import { seededRandom } from '../runtime/random.ts';
 import type { Mutation } from './faulty-ports.ts';
 import { Incarnation, request, type Plan } from './incarnation.ts';
 import { storeOf, Violation } from './invariants.ts';
@@ -38,7 +39,7 @@ const targetNames = Object.keys(targets) as readonly TargetName[];
 /** Runs the schedule of one seed: the same every time. Schedules run one after the other, never at once. */
 export async function runSchedule(options: ScheduleOptions): Promise<Outcome> {
   const world = new World(options);
-  const schedule = new Schedule(world);
+  const schedule = new Schedule(world, options.seed);
   try {
     await schedule.run();
   } catch (error) {
@@ -71,7 +72,7 @@ class Schedule {
   /** Whether some history was lost: only then may a capture stop for good. */
   #lost = false;
 
-  constructor(world: World) {
+  constructor(world: World, seed: number) {
     this.#world = world;
     this.#workload = new Workload(world);
     this.#plan = {
@@ -79,7 +80,8 @@ class Schedule {
       effect: world.chance(0.6) ? 'fenced' : 'transactional',
     };
     this.#workersMax = world.chance(0.5) ? 2 : 1;
-    this.#storm = drawWeather(world, this.#workersMax);
+    const dreaded = drawDreaded(seed);
+    this.#storm = { ...drawWeather(world, this.#workersMax), dreaded };
     const rare = world.chance(0.3) ? 0.6 : 0;
     this.#actions = [
       [12, () => this.#do(this.#write())],
@@ -90,7 +92,11 @@ class Schedule {
       [0.7, () => this.#stopWorker()],
       [world.chance(0.5) ? 2 : 0, () => this.#toggle(world.poison, this.#workload.id())],
       [world.chance(0.4) ? 1.5 : 0, () => this.#toggle(world.refused, this.#targetRow())],
-      [world.chance(0.4) ? 1 : 0, () => this.#request('rebuild')],
+      [
+        // A rebuild that nobody asks for crashes nowhere.
+        (world.chance(0.4) ? 1 : 0) + (dreaded?.startsWith('rebuild.') === true ? 4 : 0),
+        () => this.#request('rebuild'),
+      ],
       [world.chance(0.5) ? 1 : 0, () => this.#request('retry-parked')],
       [world.chance(0.3) ? rare : 0, () => this.#do(this.#resnapshot())],
       [world.chance(0.5) ? rare : 0, () => this.#loseHistory()],
@@ -408,8 +414,20 @@ function shown({ table, key, after }: ModelChange): string {
   return `${table} ${key} ${after ?? 'deleted'}`;
 }
 
+/**
+ * The crash point that a third of the schedules come upon again and again, drawn apart: the other schedules are
+ * what they would be without it.
+ */
+function drawDreaded(seed: number): CrashPoint | undefined {
+  const random = seededRandom(`dreaded ${seed}`);
+  if (random.next() > 1 / 3) return undefined;
+  // A log in memory has no files to crash between.
+  const points = crashPoints.filter((name) => !name.startsWith('log.'));
+  return points[Math.floor(random.next() * points.length)];
+}
+
 /** Most schedules have a few kinds of faults, often; some have all of them, seldom. */
-function drawWeather(world: World, workers: number): Weather {
+function drawWeather(world: World, workers: number): Omit<Weather, 'dreaded'> {
   const some = (probability: number): number =>
     world.chance(0.5) ? probability * world.random.next() : 0;
   return {

@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { encodeKey } from '../core/codec.ts';
 import { TallyError } from '../core/errors.ts';
 import type { Key } from '../core/row.ts';
-import { armPoints } from '../observe/point.ts';
+import { armPoints, type CrashPoint } from '../observe/point.ts';
 import type { Random } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import { seededRandom } from '../runtime/random.ts';
@@ -28,6 +28,8 @@ export interface Weather {
   readonly crash: number;
   /** Of all named crash points that are passed. */
   readonly crashAtPoint: number;
+  /** A crash point that is hit every other time: those that are passed seldom are hit by chance almost never. */
+  readonly dreaded: CrashPoint | undefined;
   readonly suspend: number;
   readonly writeBusy: number;
 }
@@ -40,6 +42,7 @@ export const calm: Weather = {
   torn: 0,
   crash: 0,
   crashAtPoint: 0,
+  dreaded: undefined,
   suspend: 0,
   writeBusy: 0,
 };
@@ -114,7 +117,8 @@ export class World {
       const who = running.getStore();
       if (who === undefined) return;
       if (who.dead) throw new SimulatedCrash(name);
-      if (this.chance(this.weather.crashAtPoint)) {
+      const { crashAtPoint, dreaded } = this.weather;
+      if (this.chance(name === dreaded ? 0.5 : crashAtPoint)) {
         this.hit(`point ${name}`);
         who.crash(name);
         throw new SimulatedCrash(name);
