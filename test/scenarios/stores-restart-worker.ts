@@ -43,7 +43,8 @@ async function main(): Promise<void> {
   process.once('SIGTERM', () => stopping.abort());
   process.once('SIGUSR2', () => process.exit(0));
   process.stdout.write('ready\n');
-  for (let n = 0; !stopping.signal.aborted && mode !== 'settle'; n += 1) {
+  if (mode === 'settle') stopping.abort();
+  for (let n = 0; !stopping.signal.aborted; n += 1) {
     await app.write('source', (db) => {
       db.prepare('INSERT INTO items (n) VALUES (?)').run(n);
       db.prepare('UPDATE items SET n = n + 1 WHERE id = (SELECT max(id) - 5 FROM items)').run();

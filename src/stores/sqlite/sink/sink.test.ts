@@ -264,18 +264,23 @@ test('leaves everything as it was when a switch fails', async () => {
   expect(all('SELECT name FROM products')).toEqual([{ name: 'old' }]);
 });
 
-test('refuses to switch a table whose changes are captured', async () => {
-  const context = { name: 'chained', clock, random: { next: () => 0, id: () => 'history' } };
-  await using store = await sqlite({ file, targets: { products } }).open(context);
-  const targets = [{ target: 'products' }];
-  await store.sink.open({ flow: 'f', generation: 1, targets, workerEpoch: 1 });
-  await store.source.prepare(['products']);
-  await store.sink.open({ flow: 'f', generation: 2, targets, workerEpoch: 1 });
-  await expect(store.sink.switchTo('f', 2, targets, 1)).rejects.toMatchObject({
-    code: 'CONFIG_INVALID',
-  });
-  expect(await store.sink.generation('f')).toBe(1);
-});
+test.each(['before it is built', 'while it is built'])(
+  'refuses to switch a table whose changes are captured %s',
+  async (when) => {
+    const context = { name: 'chained', clock, random: { next: () => 0, id: () => 'history' } };
+    await using store = await sqlite({ file, targets: { products } }).open(context);
+    const targets = [{ target: 'products' }];
+    const build = () => store.sink.open({ flow: 'f', generation: 2, targets, workerEpoch: 1 });
+    await store.sink.open({ flow: 'f', generation: 1, targets, workerEpoch: 1 });
+    if (when === 'while it is built') await build();
+    await store.source.prepare(['products']);
+    const refused = { code: 'CONFIG_INVALID' };
+    await expect(build()).rejects.toMatchObject(refused);
+    if (when === 'while it is built')
+      await expect(store.sink.switchTo('f', 2, targets, 1)).rejects.toMatchObject(refused);
+    expect(await store.sink.generation('f')).toBe(1);
+  },
+);
 
 test('drops a generation that was never finished when a later one is switched to', async () => {
   const ports = open({});
