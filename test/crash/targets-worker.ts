@@ -172,6 +172,13 @@ async function main(): Promise<void> {
   for (let number = done + 1; number <= transactions; number += 1) {
     await running.write('source', (db) => transaction(db, number));
     if (number % 10 === 0) await systemClock.sleep(10);
+    // The first ones beside the backfill, the others after it: else a slow one would read them all as rows.
+    if (number === 10)
+      await running.barrier('target', {
+        after: (await running.write('source', () => undefined)).evidence,
+        within: '30s',
+        keys: [{ table: 'items', key: ['all'] }],
+      });
     if (number < transactions / 2 || existsSync(rebuilt) || kind === 'files') continue;
     await Promise.all(
       Object.keys(setup.flows).map((name) =>
