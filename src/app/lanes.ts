@@ -29,11 +29,18 @@ export async function openLedger(app: TallyApp, context: StoreContext): Promise<
   return sqliteLedger({ file: join(app.dir, 'ledger.db') }).open(context);
 }
 
+/**
+ * A target that is down for days must not fill the disk: at this size capture waits and the source keeps its
+ * changes. Hours of a busy application, and little beside its data; another bound is another `log` option.
+ */
+const LOG_BYTES_MAX = 4 * 1024 * 1024 * 1024;
+
 async function openLog(app: TallyApp, lane: string, context: StoreContext): Promise<Log> {
   if (app.log !== undefined) return app.log(lane).open(context);
   // oxlint-disable-next-line no-restricted-imports -- the default, as above
   const { segmentLog } = await import('../stores/files/log/index.ts');
-  return segmentLog({ dir: join(app.dir, 'log', lane) }).open(context);
+  const dir = join(app.dir, 'log', lane);
+  return segmentLog({ dir, bytesMax: LOG_BYTES_MAX }).open(context);
 }
 
 /**

@@ -1,1 +1,12 @@
 export { armPoints, crashPoints, type CrashPoint } from '../observe/point.ts';
+export {
+  keyValueLiars,
+  leaseLiars,
+  ledgerLiars,
+  logLiars,
+  objectsLiars,
+  scanLiars,
+  sinkLiars,
+  sourceLiars,
+  type Liar,
+} from './liars.ts';

@@ -3,7 +3,7 @@ import { relative, sep } from 'node:path';
 import { expect, test } from 'vitest';
 import { compareEntries, keyBytes, pathOfKey, readName, safeName } from './key-path.ts';
 
-const root = '/root/objects';
+const root = '/srv/objects';
 const anyKey = oneof(
   string({ unit: 'binary', minLength: 1, maxLength: 200 }),
   string({
