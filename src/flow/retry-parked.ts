@@ -25,6 +25,28 @@ export async function retryParked(
 ): Promise<readonly ParkedChange[]> {
   const { checkpoint } = generation;
   if (checkpoint === undefined) return [];
+  // Rows that a target refused come first, and are forgotten before anything is folded in. Otherwise: 1. a
+  // group is refused as it was at 13  2. a poisoned row of 13 is folded in, the group is written with it
+  // 3. the refused row of the same stamp, without it, is written over that, now or after a crash.
+  const [rows, sources] = [
+    changes.filter(isOfTarget),
+    changes.filter((change) => !isOfTarget(change)),
+  ];
+  const written = await inOrder(generation, rows, checkpoint, signal);
+  await generation.parked.forget(written);
+  return [...written, ...(await inOrder(generation, sources, checkpoint, signal))];
+}
+
+function isOfTarget({ unit }: ParkedChange): boolean {
+  return unit.by === 'target';
+}
+
+async function inOrder(
+  generation: Generation,
+  changes: readonly ParkedChange[],
+  checkpoint: Checkpoint,
+  signal: AbortSignal,
+): Promise<readonly ParkedChange[]> {
   const done: ParkedChange[] = [];
   const stuck = new Set<string>();
   for (const change of changes) {
@@ -55,6 +77,13 @@ async function applied(
   let puts: readonly Put[];
   try {
     puts = await putsOf(generation, parked, changeOf(record, lane), state);
+    // A group whose row the target still refuses: this change queues behind it.
+    if (
+      state !== undefined &&
+      !isOfTarget(parked) &&
+      puts.some((item) => generation.parked.has(unitName(targetUnit(item))))
+    )
+      return false;
     state?.keep();
   } catch {
     // Still poisoned: it stays parked with the error it was parked with.
