@@ -1,12 +1,21 @@
 import { encodeKey } from '../core/codec.ts';
 import { TallyError, unreachable } from '../core/errors.ts';
-import { mergeEvidence, noEvidence, type Evidence } from '../core/evidence.ts';
+import {
+  coversEvidence,
+  mergeEvidence,
+  noEvidence,
+  type Evidence,
+  type Relation,
+} from '../core/evidence.ts';
 import { checkDuration } from '../core/options.ts';
 import type { Key } from '../core/row.ts';
-import { barrier, type Freshness } from '../flow/barrier.ts';
+import { barrier, type Behind, type Freshness } from '../flow/barrier.ts';
+import { relationOf } from '../flow/epochs.ts';
 import { unitName } from '../flow/parked.ts';
 import type { ProgressBoard } from '../flow/progress.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Replica } from '../ports/replica.ts';
+import type { Store } from '../ports/store.ts';
 import { currentEvidence } from '../runtime/context.ts';
 import type { TallyApp } from './definition.ts';
 import { laneEvidence, type Lane } from './lanes.ts';
@@ -32,6 +41,7 @@ const WITHIN_DEFAULT: Duration = '1s';
 
 export interface FreshnessParts {
   readonly app: TallyApp;
+  readonly stores: Readonly<Record<string, Store>>;
   readonly lanes: ReadonlyMap<string, Lane>;
   readonly board: ProgressBoard;
   readonly clock: Clock;
@@ -47,6 +57,9 @@ export async function freshnessOf(
   passed: readonly string[] = [],
 ): Promise<Freshness> {
   const withinMs = checkDuration(options.within ?? WITHIN_DEFAULT, 'read.within');
+  const replica = parts.stores[store]?.replica;
+  if (replica !== undefined)
+    return replicaFreshness(store, replica, { ...options, withinMs }, parts);
   const startedAtMs = parts.clock.monotonicMs();
   const flows = Object.entries(parts.app.flows)
     .filter(([, flow]) => flow.to === store)
@@ -79,11 +92,69 @@ export async function freshnessOf(
     board: parts.board,
     clock: parts.clock,
     withinMs: Math.max(0, withinMs - (parts.clock.monotonicMs() - startedAtMs)),
+    relation: relationIn(parts.lanes),
     ...(units === undefined ? {} : { units }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
   polling[Symbol.dispose]();
   return freshness;
+}
+
+function relationIn(lanes: ReadonlyMap<string, Lane>): Relation {
+  return (lane, epoch) => relationOf(lanes.get(lane)?.epoch.forks)(epoch);
+}
+
+/**
+ * Waits until a read replica shows what its primary had committed. It is asked for a place in the present
+ * history only: evidence of an earlier one counts if that place is part of the present one.
+ */
+async function replicaFreshness(
+  store: string,
+  replica: Replica,
+  options: FreshnessOptions & { readonly withinMs: number },
+  { lanes, clock }: FreshnessParts,
+): Promise<Freshness> {
+  const lane = lanes.get(replica.of);
+  const asked =
+    options.maxStale === undefined
+      ? (options.after ?? currentEvidence())
+      : await heads([{ lane: replica.of }], lanes);
+  const others = [...asked.keys()].filter((name) => name !== replica.of);
+  if (others.length > 0) return { kind: 'unsupported', lanes: others };
+  const needs = asked.get(replica.of) ?? [];
+  if (lane === undefined || needs.length === 0) return { kind: 'fresh' };
+  const { epoch, history } = lane.epoch;
+  const offset = Math.max(...needs.map((need) => need.offset));
+  const behind = (seen: number | undefined): readonly Behind[] =>
+    needs.map((need) => ({
+      flow: store,
+      lane: replica.of,
+      need,
+      seen: seen === undefined ? undefined : { epoch, offset: seen },
+      offsets: seen === undefined ? undefined : offset - seen,
+    }));
+  const reached: Evidence = new Map([[replica.of, [{ epoch, offset }]]]);
+  const relation = relationIn(lanes);
+  if (
+    epoch === 0 ||
+    coversEvidence(reached, new Map([[replica.of, needs]]), relation) !== 'covered'
+  )
+    return { kind: 'incomparable', by: behind(undefined) };
+  const startedAtMs = clock.monotonicMs();
+  const { withinMs, signal } = options;
+  const answer = await replica.reached(history, offset, {
+    withinMs,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  if (answer.kind === 'fresh') return answer;
+  if (answer.kind === 'incomparable') return { kind: 'incomparable', by: behind(undefined) };
+  return withinMs <= 0
+    ? { kind: 'stale', by: behind(answer.seen) }
+    : {
+        kind: 'timeout',
+        seen: behind(answer.seen),
+        waitedMs: clock.monotonicMs() - startedAtMs,
+      };
 }
 
 type Through =

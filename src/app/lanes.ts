@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { isTallyError, TallyError } from '../core/errors.ts';
 import type { Evidence } from '../core/evidence.ts';
 import type { FlowDefinition } from '../flow/definition.ts';
-import { claimEpoch, presentEpoch } from '../flow/epochs.ts';
+import { claimEpoch, presentEpoch, type Epoch } from '../flow/epochs.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Log } from '../ports/log.ts';
 import type { Sink } from '../ports/sink.ts';
@@ -17,8 +17,8 @@ export interface Lane {
   readonly log: Log;
   /** Every table that some flow reads. */
   readonly tables: readonly string[];
-  /** The epoch of its evidence; 0 while its history is not accepted, which compares with nothing. */
-  epoch: number;
+  /** The present history. Its epoch is 0 while it is not accepted: that compares with nothing. */
+  epoch: Epoch;
 }
 
 /** The embedded ledger, unless the application names another. */
@@ -77,8 +77,31 @@ export async function openLanes(
     const log = opened.use(await openLog(app, from, context));
     lanes.set(from, { name: from, source, tables, epoch, log });
   }
+  for (const [name, { replica }] of Object.entries(stores))
+    if (replica !== undefined) checkReplica(name, replica.of, stores, lanes);
   opened.move();
   return lanes;
+}
+
+/** What is committed in a store that no flow reads leaves no evidence: a replica would call anything fresh. */
+function checkReplica(
+  name: string,
+  of: string,
+  stores: Readonly<Record<string, Store>>,
+  lanes: ReadonlyMap<string, Lane>,
+): void {
+  if (stores[of] === undefined)
+    throw new TallyError('CONFIG_INVALID', {
+      what: `it is a replica of ${JSON.stringify(of)}, and there is no store of that name`,
+      where: `store ${name}`,
+      mend: `name one of ${Object.keys(stores).join(', ')}`,
+    });
+  if (!lanes.has(of))
+    throw new TallyError('CAPABILITY_MISSING', {
+      what: `it is a replica of ${of}, which no flow reads from: writes there leave no evidence`,
+      where: `store ${name}`,
+      mend: `declare a flow from ${of}, or use the replica's own client without tally`,
+    });
 }
 
 /** Makes the tables of a lane that are targets of other flows: those flows have not run yet. */
@@ -106,18 +129,18 @@ async function laneEpoch(
   lane: string,
   source: Source<unknown>,
   atTargets: () => Promise<number>,
-): Promise<number> {
+): Promise<Epoch> {
   const history = await source.history();
   const present = await presentEpoch(ledger, lane);
   if (present === undefined) {
     const first = (await atTargets()) + 1;
-    return claimEpoch(ledger, lane, history, undefined, first).catch((error: unknown) => {
+    return claimEpoch(ledger, lane, history, { first }).catch((error: unknown) => {
       // Another process opened the application at the same moment: its epoch is the one.
       if (!isTallyError(error, 'LEDGER_CONFLICT')) throw error;
       return claimEpoch(ledger, lane, history);
     });
   }
-  return present.history === history ? present.epoch : 0;
+  return present.history === history ? present : { ...present, epoch: 0, history };
 }
 
 /** The newest epoch of a lane that its targets have seen; 0 if none has. */
@@ -189,10 +212,14 @@ function missing(
 export async function refreshEpoch(lane: Lane, ledger: Ledger): Promise<void> {
   const present = await presentEpoch(ledger, lane.name);
   if (present !== undefined && present.history === (await lane.source.history()))
-    lane.epoch = present.epoch;
+    lane.epoch = present;
 }
 
-/** What a write at `offset` of a lane left behind. */
-export function laneEvidence(lane: Lane, offset: number): Evidence {
-  return new Map([[lane.name, [{ epoch: lane.epoch, offset }]]]);
+/**
+ * What a write at `offset` of a lane left behind; `history` is the one that it was committed in, where the
+ * source says so: one that is not the accepted history compares with nothing.
+ */
+export function laneEvidence({ name, epoch }: Lane, offset: number, history?: string): Evidence {
+  const accepted = history === undefined || history === epoch.history;
+  return new Map([[name, [{ epoch: accepted ? epoch.epoch : 0, offset }]]]);
 }

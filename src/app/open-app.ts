@@ -97,10 +97,10 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
         what: `store ${store} has no transactions of its own to capture`,
         mend: 'write to the store that owns the fact',
       });
-    const { value, offset } = await source.write((tx) => work(tx as TxOf<Declared[Name]>));
+    const { value, offset, history } = await source.write((tx) => work(tx as TxOf<Declared[Name]>));
     const lane = this.#parts.lanes.get(store);
     // A store that no flow reads from has no lane: there is nothing that could wait for its evidence.
-    const evidence = lane === undefined ? noEvidence : laneEvidence(lane, offset);
+    const evidence = lane === undefined ? noEvidence : laneEvidence(lane, offset, history);
     this.#note(store, evidence);
     addEvidence(evidence);
     return { value, evidence };
@@ -161,9 +161,10 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
   }
 
   #freshness(store: string, options: FreshnessOptions): Promise<Freshness> {
-    const { app, lanes, clock } = this.#parts;
+    const { app, stores, lanes, clock } = this.#parts;
     return freshnessOf(store, options, {
       app,
+      stores,
       lanes,
       clock,
       board: this.#board,

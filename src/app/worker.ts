@@ -71,11 +71,12 @@ class LaneWorker {
     await this.#done;
     try {
       const history = await this.lane.source.history();
-      this.lane.epoch = await acceptHistory(ledger, this.lane.name, history, clock.nowMs());
+      const epoch = await acceptHistory(ledger, this.lane.name, history, clock.nowMs());
+      this.lane.epoch = { epoch, history };
     } finally {
       this.#done = this.#supervise();
     }
-    return this.lane.epoch;
+    return this.lane.epoch.epoch;
   }
 
   /** Takes note of an epoch that another process has taken up: evidence is of the present one. */
@@ -131,7 +132,7 @@ class LaneWorker {
         this.#worker = state;
         // A file that was restored has the same identity, and gives out offsets again that it had given out:
         // evidence of a write made now must not be covered by what was applied before.
-        if (this.#historyLost) this.lane.epoch = 0;
+        if (this.#historyLost) this.lane.epoch = { ...this.lane.epoch, epoch: 0 };
       },
     });
   }

@@ -121,7 +121,7 @@ test('a row that was read away in a later session goes when the stream comes to 
     through: undefined,
     backfill: { state: 'unswept', atMin: 3, atMax: 5 },
   });
-  expect(needsBackfill(generation, 1, 0)).toBe(false);
+  expect(needsBackfill(generation, { epoch: 1, history: 'h' }, 0)).toBe(false);
 
   await drain();
   expect(seen).toEqual(['{"v":2}', '{"v":4}', null]);

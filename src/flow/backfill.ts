@@ -10,6 +10,7 @@ import type { BackfillProgress, Checkpoint } from '../ports/sink.ts';
 import type { SnapshotChunk } from '../ports/source.ts';
 import { foldChange } from './batch.ts';
 import type { Put } from './definition.ts';
+import { descends, type Epoch } from './epochs.ts';
 import { BatchState } from './fold-state.ts';
 import { batchBounds, type Generation } from './generation.ts';
 import { parkedChange, targetUnit, unitName, type ParkedChange } from './parked.ts';
@@ -23,12 +24,16 @@ import { projectRow, stamped, writeName } from './project.ts';
  */
 export function needsBackfill(
   { checkpoint, parts }: Pick<Generation, 'checkpoint' | 'parts'>,
-  epoch: number,
+  { epoch, forks }: Epoch,
   logFirst: number,
 ): boolean {
   if (checkpoint?.backfill === undefined || checkpoint.log < logFirst) return true;
   const { state, epoch: before, plan } = checkpoint.backfill;
-  return state === 'running' || before < epoch || plan !== planOf(parts.lane, parts.definition);
+  return (
+    state === 'running' ||
+    !descends(forks, Math.max(epoch, before), before) ||
+    plan !== planOf(parts.lane, parts.definition)
+  );
 }
 
 /**

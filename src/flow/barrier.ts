@@ -1,4 +1,4 @@
-import { coversEvidence, type Coverage, type Evidence } from '../core/evidence.ts';
+import { coversEvidence, type Coverage, type Evidence, type Relation } from '../core/evidence.ts';
 import type { Position } from '../core/position.ts';
 import type { Clock } from '../ports/clock.ts';
 import { progressEvidence, type FlowProgress, type ProgressBoard } from './progress.ts';
@@ -41,6 +41,8 @@ export interface BarrierOptions {
   readonly clock: Clock;
   /** How long to wait, in milliseconds; 0 looks once. */
   readonly withinMs: number;
+  /** How the epochs of a lane are related; not given: not at all. */
+  readonly relation?: Relation;
   /** Names of parked units that matter; undefined: any parked work of the flows does. */
   readonly units?: readonly string[];
   readonly signal?: AbortSignal;
@@ -54,7 +56,7 @@ export async function barrier(options: BarrierOptions): Promise<Freshness> {
   const { flows, board, clock, withinMs } = options;
   const needs = needsOf(options.after, flows);
   if (needs.length === 0) return unsupported(options.after);
-  let looked = look(needs, board, options.units);
+  let looked = look(needs, options);
   if (looked.kind !== 'stale') return looked;
   if (withinMs <= 0) return looked;
   const startedAtMs = clock.monotonicMs();
@@ -66,7 +68,7 @@ export async function barrier(options: BarrierOptions): Promise<Freshness> {
     if (waiter === undefined) return looked;
     const woken = await Promise.race([waiter.woken.then(() => true), timer.over]);
     waiter.cancel();
-    const again = look(needs, board, options.units);
+    const again = look(needs, options);
     if (again.kind !== 'stale') return again;
     if (!woken)
       return { kind: 'timeout', seen: again.by, waitedMs: clock.monotonicMs() - startedAtMs };
@@ -95,15 +97,14 @@ function unsupported(after: Evidence): Freshness {
 /** One look at the board. Pure but for reading it. */
 function look(
   needs: readonly Need[],
-  board: ProgressBoard,
-  units: readonly string[] | undefined,
+  { board, units, relation }: BarrierOptions,
 ): Exclude<Freshness, { kind: 'timeout' | 'unsupported' }> {
   const behind: Behind[] = [];
   const incomparable: Behind[] = [];
   const parked: string[] = [];
   for (const { flow, lane, position } of needs) {
     const progress = board.get(flow);
-    const verdict = verdictOf(progress, lane, position);
+    const verdict = verdictOf(progress, lane, position, relation);
     const entry = (): Behind => behindOf(flow, lane, position, progress?.through);
     if (verdict === 'behind') behind.push(entry());
     if (verdict === 'incomparable') incomparable.push(entry());
@@ -118,12 +119,17 @@ function look(
   return behind.length > 0 ? { kind: 'stale', by: behind } : { kind: 'fresh' };
 }
 
-function verdictOf(progress: FlowProgress | undefined, lane: string, need: Position): Coverage {
+function verdictOf(
+  progress: FlowProgress | undefined,
+  lane: string,
+  need: Position,
+  relation: Relation | undefined,
+): Coverage {
   if (progress === undefined) return 'behind';
   // Epochs only grow, and a flow is carried into the newest by a resnapshot: evidence of a later epoch than
   // the flow has seen can still come, which is worth the caller's limit. Of an earlier one it never will.
   if (progress.through !== undefined && progress.through.epoch < need.epoch) return 'behind';
-  return coversEvidence(progressEvidence(progress), new Map([[lane, [need]]]));
+  return coversEvidence(progressEvidence(progress), new Map([[lane, [need]]]), relation);
 }
 
 function behindOf(flow: string, lane: string, need: Position, seen: Position | undefined): Behind {

@@ -91,6 +91,7 @@ function optionsOf(after: Identity | undefined, parked: ReadonlySet<string>): Pr
     lane: 'orders',
     clock: virtualClock(),
     after,
+    continues: () => false,
     isParked: parked.size === 0 ? undefined : (unit) => parked.has(unit),
     state: undefined,
   };
@@ -188,7 +189,7 @@ test('a record that is not a change is STORE_CORRUPT, with its place', async () 
     epoch: 1,
     offset: 5,
     ordinal: 0,
-    payload: '{"t":"products","o":"x","k":[1],"b":null,"a":null}',
+    payload: '{"t":"products","o":"y","k":[1],"b":null,"a":null}',
   };
   await expect(prepareBatch([record], optionsOf(undefined, new Set()))).rejects.toMatchObject({
     code: 'STORE_CORRUPT',

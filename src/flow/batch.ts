@@ -10,7 +10,7 @@ import type { FlowDefinition, Projected, Put } from './definition.ts';
 import type { BatchState } from './fold-state.ts';
 import { parkedChange, targetUnit, unitName, type ParkedChange, type ParkUnit } from './parked.ts';
 import { checkedPuts, projectionFailed, projectRow, stamped, writeName } from './project.ts';
-import { changeOf, commitOf } from './record.ts';
+import { changeOf, commitOf, rereadPrefix, tablePrefix } from './record.ts';
 
 /** A batch of the log as its target should see it. */
 export interface Prepared {
@@ -21,8 +21,10 @@ export interface Prepared {
   readonly state: readonly StateWrite[];
   /** Changes to park before the batch is applied: poisoned ones, and those behind a parked unit. */
   readonly parked: readonly ParkedChange[];
-  /** Records of the batch that were taken; fewer than it has if a new epoch begins in it. */
+  /** Records of the batch that were taken: all of them, or those before what `ends` names. */
   readonly taken: number;
+  /** Why not all were taken: a new epoch begins, or a table has to be read again. */
+  readonly ends: 'new-epoch' | 'reread' | undefined;
   readonly last: Identity | undefined;
   readonly through: Position | undefined;
   /** Of each transaction that ended in the batch: when it was committed. */
@@ -36,6 +38,8 @@ export interface PrepareOptions {
   readonly clock: Clock;
   /** What is at or below it was applied before, and is dropped. */
   readonly after: Identity | undefined;
+  /** Whether an epoch goes on from an earlier one without a gap. */
+  readonly continues: (epoch: number, from: number) => boolean;
   /** Whether a unit is parked already; undefined while nothing is, which is nearly always. */
   readonly isParked: ((unit: string) => boolean) | undefined;
   /** Fold state, for a folded projection. */
@@ -53,24 +57,42 @@ export async function prepareBatch(
   options: PrepareOptions,
 ): Promise<Prepared> {
   const collected = new Collected(options);
-  const tablePrefixes = options.definition.tables.map((table) => `{"t":${JSON.stringify(table)},`);
+  const tablePrefixes = options.definition.tables.map(tablePrefix);
+  const rereadPrefixes = options.definition.tables.map(rereadPrefix);
   const folding = options.definition.projection.kind === 'fold';
   if (folding) await prefetch(records, tablePrefixes, options);
   let taken = 0;
+  let ends: Prepared['ends'];
   for (const record of records) {
-    if (options.after !== undefined && record.epoch > options.after.epoch) break;
+    if (isUnknownEpoch(record, options)) {
+      ends = 'new-epoch';
+      break;
+    }
     taken += 1;
     if (options.after !== undefined && compareIdentities(record, options.after) <= 0) continue;
-    collected.see(record);
     if (
       record.kind === 'commit' ||
       !tablePrefixes.some((prefix) => record.payload.startsWith(prefix))
-    )
+    ) {
+      collected.see(record);
       continue;
+    }
+    if (rereadPrefixes.some((prefix) => record.payload.startsWith(prefix))) {
+      // It stays in front of the checkpoint until the rows have been read: a crash in between asks for it again.
+      taken -= 1;
+      ends = 'reread';
+      break;
+    }
+    collected.see(record);
     if (folding) await collected.fold(record);
     else collected.project(record);
   }
-  return collected.finish(taken);
+  return collected.finish(taken, ends);
+}
+
+/** Whether a record is of an epoch whose rows must be compared with the source first. */
+function isUnknownEpoch({ epoch }: LogRecord, { after, continues }: PrepareOptions): boolean {
+  return after !== undefined && epoch > after.epoch && !continues(epoch, after.epoch);
 }
 
 async function prefetch(
@@ -144,13 +166,14 @@ class Collected {
     }
   }
 
-  finish(taken: number): Prepared {
+  finish(taken: number, ends: Prepared['ends']): Prepared {
     return {
       writes: this.#writes,
       origins: this.#origins,
       state: this.#options.state?.writes() ?? [],
       parked: this.#parked,
       taken,
+      ends,
       last: this.#last ?? this.#options.after,
       through: this.#through,
       committedAtMs: this.#committedAtMs,

@@ -7,7 +7,7 @@ import type { Log, LogAppender, LogRecord } from '../ports/log.ts';
 import type { Source, SourceCursor, SourceEntry } from '../ports/source.ts';
 import { takeLease, type HeldLease } from '../runtime/lease.ts';
 import { Acknowledger, confirmedCursor } from './acknowledger.ts';
-import { claimEpoch, historyLost } from './epochs.ts';
+import { claimEpoch, descends, historyLost, type Epoch } from './epochs.ts';
 import { commitOf, recordOf } from './record.ts';
 
 /**
@@ -63,8 +63,12 @@ export async function capture(options: CaptureOptions): Promise<void> {
     await source.prepare(options.tables);
     await source.claim(lease.epoch);
     await using appender = await log.openAppender(lease.epoch);
-    const epoch = await claimEpoch(ledger, lane, await source.history(), lease.guard);
-    const start = await startOf(options, appender, epoch);
+    const present = await claimEpoch(ledger, lane, await source.history(), {
+      guard: lease.guard,
+      continues: (before) => continuation(source, appender, before),
+    });
+    const { epoch } = present;
+    const start = await startOf(options, appender, present);
     const failing = new AbortController();
     await using acknowledger = new Acknowledger({
       lane,
@@ -99,23 +103,45 @@ interface Start {
   readonly last: Identity | undefined;
 }
 
-/** Where to go on: after the log's last commit of this epoch, dropping what of the next transaction is there already. */
+/** The last offset that the source's history shares with the one before, if the log is all below it. */
+async function continuation(
+  source: Source<unknown>,
+  { tail: { commit, last } }: LogAppender,
+  before: Epoch,
+): Promise<number | undefined> {
+  if (commit?.epoch !== before.epoch || last?.epoch !== before.epoch) return undefined;
+  const { tok } = commitOf(commit);
+  if (tok === '') return undefined;
+  const upTo = await source.continues?.(before.history, { offset: commit.offset, token: tok });
+  return upTo !== undefined && upTo >= last.offset ? upTo : undefined;
+}
+
+/**
+ * Where to go on: after the log's last commit of this epoch (or of one that it goes on from without a gap),
+ * dropping what of the next transaction is there already.
+ */
 async function startOf(
   options: CaptureOptions,
   appender: LogAppender,
-  epoch: number,
+  { epoch, forks }: Epoch,
 ): Promise<Start> {
   const { commit, last } = appender.tail;
-  const ofThisEpoch = commit !== undefined && commit.epoch === epoch;
-  const cursor = ofThisEpoch ? { offset: commit.offset, token: commitOf(commit).tok } : undefined;
+  const joined = commit !== undefined && descends(forks, epoch, commit.epoch);
+  const cursor = joined ? { offset: commit.offset, token: commitOf(commit).tok } : undefined;
   const confirmed = await confirmedCursor(options.ledger, options.lane);
   // The source was told that it may forget up to `confirmed`; a log that ends before that has lost records.
-  if (confirmed?.epoch === epoch && (cursor === undefined || cursor.offset < confirmed.offset))
+  if (
+    confirmed !== undefined &&
+    descends(forks, epoch, confirmed.epoch) &&
+    (cursor === undefined || cursor.offset < confirmed.offset)
+  )
     throw historyLost(options.lane, 'the log ends before what the source was told is safe', {
       confirmed: confirmed.offset,
       logged: cursor?.offset ?? null,
     });
-  return { cursor, last: last?.epoch === epoch ? last : undefined };
+  // Of a transaction that the log has half of in the epoch before, only the rest is appended in this one.
+  const known = last !== undefined && descends(forks, epoch, last.epoch);
+  return { cursor, last: known ? { ...last, epoch } : undefined };
 }
 
 /** The first record of an epoch: no change, but it tells the flows that the lane is captured from here on. */

@@ -3,14 +3,21 @@ import { EPOCH_MAX } from '../core/position.ts';
 import { virtualClock } from '../faults/virtual-clock.ts';
 import { takeLease } from '../runtime/lease.ts';
 import { createMemoryState, memoryLedger } from '../stores/memory/index.ts';
-import { acceptHistory, claimEpoch, historyLost, presentEpoch } from './epochs.ts';
+import {
+  acceptHistory,
+  claimEpoch,
+  descends,
+  historyLost,
+  presentEpoch,
+  type Epoch,
+} from './epochs.ts';
 
 test('the first history of a lane is epoch 1, and stays it', async () => {
   const ledger = memoryLedger();
   expect(await presentEpoch(ledger, 'orders')).toBeUndefined();
-  expect(await claimEpoch(ledger, 'orders', 'h1')).toBe(1);
-  expect(await claimEpoch(ledger, 'orders', 'h1')).toBe(1);
-  expect(await claimEpoch(ledger, 'stock', 'h2')).toBe(1);
+  expect((await claimEpoch(ledger, 'orders', 'h1')).epoch).toBe(1);
+  expect((await claimEpoch(ledger, 'orders', 'h1')).epoch).toBe(1);
+  expect((await claimEpoch(ledger, 'stock', 'h2')).epoch).toBe(1);
 });
 
 test('another history is HISTORY_LOST until a person accepts it, and the remedy is a command', async () => {
@@ -23,7 +30,7 @@ test('another history is HISTORY_LOST until a person accepts it, and the remedy 
   });
   expect(await presentEpoch(ledger, 'orders')).toEqual({ epoch: 1, history: 'h1' });
   expect(await acceptHistory(ledger, 'orders', 'h2', 0)).toBe(2);
-  expect(await claimEpoch(ledger, 'orders', 'h2')).toBe(2);
+  expect((await claimEpoch(ledger, 'orders', 'h2')).epoch).toBe(2);
   await expect(claimEpoch(ledger, 'orders', 'h1')).rejects.toMatchObject({ code: 'HISTORY_LOST' });
 });
 
@@ -58,7 +65,7 @@ test('a worker that no longer captures the lane cannot claim its first epoch', a
     });
   const first = await take('one');
   await take('two');
-  await expect(claimEpoch(ledger, 'orders', 'h1', first.guard)).rejects.toMatchObject({
+  await expect(claimEpoch(ledger, 'orders', 'h1', { guard: first.guard })).rejects.toMatchObject({
     code: 'FENCED_OUT',
   });
   expect(await presentEpoch(ledger, 'orders')).toBeUndefined();
@@ -89,4 +96,37 @@ test('a cause is kept with the lane it happened in', () => {
     details: { lane: 'orders', offset: 5 },
     cause,
   });
+});
+
+test('a history that proves to contain the one before is the next epoch, without a snapshot', async () => {
+  const ledger = memoryLedger();
+  await claimEpoch(ledger, 'orders', 'h1');
+  const asked: Epoch[] = [];
+  const continues = async (before: Epoch): Promise<number> => {
+    asked.push(before);
+    return 40;
+  };
+  const next = await claimEpoch(ledger, 'orders', 'h2', { continues });
+  expect(asked).toEqual([{ epoch: 1, history: 'h1' }]);
+  expect(next).toEqual({
+    epoch: 2,
+    history: 'h2',
+    forks: [{ epoch: 2, parent: 1, upTo: 40 }],
+  });
+  expect(await presentEpoch(ledger, 'orders')).toEqual(next);
+  expect(descends(next.forks, 2, 1)).toBe(true);
+  expect(descends(next.forks, 1, 1)).toBe(true);
+  expect(descends(next.forks, 1, 2)).toBe(false);
+});
+
+test('a history that cannot prove it is lost, and one that a person accepts is related to none', async () => {
+  const ledger = memoryLedger();
+  await claimEpoch(ledger, 'orders', 'h1');
+  await claimEpoch(ledger, 'orders', 'h2', { continues: async () => 40 });
+  await expect(
+    claimEpoch(ledger, 'orders', 'h3', { continues: async () => undefined }),
+  ).rejects.toMatchObject({ code: 'HISTORY_LOST' });
+  expect(await acceptHistory(ledger, 'orders', 'h3', 0)).toBe(3);
+  const present = await presentEpoch(ledger, 'orders');
+  expect(descends(present?.forks, 3, 2)).toBe(false);
 });

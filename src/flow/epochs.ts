@@ -1,4 +1,5 @@
 import { TallyError } from '../core/errors.ts';
+import type { Fork } from '../core/evidence.ts';
 import { EPOCH_MAX } from '../core/position.ts';
 import type { Ledger, LedgerOperation } from '../ports/ledger.ts';
 
@@ -9,6 +10,28 @@ export interface Epoch {
   readonly epoch: number;
   /** The source's identity of the history. */
   readonly history: string;
+  /** Epochs that go on from the one before without a gap: a standby that had everything was promoted. */
+  readonly forks?: readonly (Fork & { readonly epoch: number })[];
+}
+
+/** Forks that the ledger keeps: evidence from before more failovers than this is incomparable. */
+const FORKS_KEPT = 16;
+
+/** How the epochs of a lane are related, for comparing evidence. */
+export function relationOf(forks: Epoch['forks']): (epoch: number) => Fork | undefined {
+  return (epoch) => forks?.find((fork) => fork.epoch === epoch);
+}
+
+/** Whether everything up to the end of `from` is in `epoch` too, by one fork or several. */
+export function descends(forks: Epoch['forks'], epoch: number, from: number): boolean {
+  const relation = relationOf(forks);
+  let current = epoch;
+  while (current > from) {
+    const fork = relation(current);
+    if (fork === undefined || fork.parent >= current) return false;
+    current = fork.parent;
+  }
+  return current === from;
 }
 
 /** The present epoch of a lane, or undefined before its first capture. */
@@ -20,31 +43,37 @@ export async function presentEpoch(ledger: Ledger, lane: string): Promise<Epoch 
 /**
  * The epoch to capture under. The first history of a lane gets epoch `first`; a *different* one is not
  * taken up silently: its offsets say nothing about what was captured before, so that is HISTORY_LOST
- * until a person accepts it with {@link acceptHistory}.
+ * until a person accepts it with {@link acceptHistory}; unless `continues` proves that it contains the other
+ * one up to an offset that everything captured lies below: that is the next epoch, and needs no snapshot.
  */
 export async function claimEpoch(
   ledger: Ledger,
   lane: string,
   history: string,
-  guard?: LedgerOperation,
-  first = 1,
-): Promise<number> {
+  options: {
+    readonly guard?: LedgerOperation;
+    readonly first?: number;
+    readonly continues?: (before: Epoch) => Promise<number | undefined>;
+  } = {},
+): Promise<Epoch> {
+  const { guard, first = 1 } = options;
+  const guards = guard === undefined ? [] : [guard];
   const record = await ledger.get(SPACE, lane);
   if (record === undefined) {
-    await ledger.commit([
-      ...(guard === undefined ? [] : [guard]),
-      {
-        kind: 'put',
-        space: SPACE,
-        key: lane,
-        value: JSON.stringify({ epoch: first, history }),
-        ifVersion: 0,
-      },
-    ]);
-    return first;
+    const begun: Epoch = { epoch: first, history };
+    await ledger.commit([...guards, put(lane, begun, 0)]);
+    return begun;
   }
   const present = JSON.parse(record.value) as Epoch;
-  if (present.history === history) return present.epoch;
+  if (present.history === history) return present;
+  const upTo = await options.continues?.(present);
+  if (upTo !== undefined) {
+    const epoch = nextEpoch(lane, present);
+    const forks = [...(present.forks ?? []), { epoch, parent: present.epoch, upTo }];
+    const next: Epoch = { epoch, history, forks: forks.slice(-FORKS_KEPT) };
+    await ledger.commit([...guards, put(lane, next, record.version)]);
+    return next;
+  }
   throw historyLost(
     lane,
     'the source has another identity than the one captured so far (restored, copied or re-created)',
@@ -69,22 +98,11 @@ export async function acceptHistory(
   nowMs: number,
 ): Promise<number> {
   const record = await ledger.get(SPACE, lane);
-  const epoch = record === undefined ? 1 : (JSON.parse(record.value) as Epoch).epoch + 1;
-  if (epoch > EPOCH_MAX)
-    throw new TallyError('POSITION_OUT_OF_RANGE', {
-      what: `lane ${lane} has used all ${EPOCH_MAX} epochs`,
-      mend: 'rename the store in the application: a new lane starts at epoch 1',
-    });
+  const epoch = record === undefined ? 1 : nextEpoch(lane, JSON.parse(record.value) as Epoch);
   const lease = `capture/${lane}`;
   const holder = (await ledger.leases()).find((held) => held.lease === lease);
   await ledger.commit([
-    {
-      kind: 'put',
-      space: SPACE,
-      key: lane,
-      value: JSON.stringify({ epoch, history }),
-      ifVersion: record?.version ?? 0,
-    },
+    put(lane, { epoch, history }, record?.version ?? 0),
     // Taken from whoever has it, and over at once: the next capture takes it under a newer epoch.
     {
       kind: 'acquire',
@@ -96,6 +114,19 @@ export async function acceptHistory(
     },
   ]);
   return epoch;
+}
+
+function nextEpoch(lane: string, { epoch }: Epoch): number {
+  if (epoch >= EPOCH_MAX)
+    throw new TallyError('POSITION_OUT_OF_RANGE', {
+      what: `lane ${lane} has used all ${EPOCH_MAX} epochs`,
+      mend: 'rename the store in the application: a new lane starts at epoch 1',
+    });
+  return epoch + 1;
+}
+
+function put(lane: string, epoch: Epoch, ifVersion: number): LedgerOperation {
+  return { kind: 'put', space: SPACE, key: lane, value: JSON.stringify(epoch), ifVersion };
 }
 
 /** The error for a lane whose continuation is not there. */

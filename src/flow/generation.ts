@@ -19,6 +19,7 @@ import { backoffMs } from '../runtime/backoff.ts';
 import type { HeldLease } from '../runtime/lease.ts';
 import { prepareBatch, type Prepared } from './batch.ts';
 import type { FlowDefinition } from './definition.ts';
+import { descends, type Epoch } from './epochs.ts';
 import { BatchState } from './fold-state.ts';
 import { ParkedWork, parkedChange, targetUnit } from './parked.ts';
 import { TombstoneHorizon } from './tombstone-horizon.ts';
@@ -70,7 +71,7 @@ export interface FlowObserver {
 export type FlowState = 'starting' | 'backfilling' | 'streaming' | 'rebuilding';
 
 /** Why a stream of batches came to its end. */
-export type StreamEnd = 'aborted' | 'new-epoch' | 'asked';
+export type StreamEnd = 'aborted' | 'new-epoch' | 'reread' | 'asked';
 
 /** The targets of a flow, as its sink wants to know them. */
 export function targetShapes(definition: FlowDefinition): readonly TargetShape[] {
@@ -93,6 +94,8 @@ export class Generation implements AsyncDisposable {
   readonly parts: FlowParts;
   readonly session: SinkSession;
   readonly parked: ParkedWork;
+  /** How the epochs of the lane follow one another, as the ledger said when the flow last looked. */
+  forks: Epoch['forks'] = [];
   readonly #horizon = new TombstoneHorizon();
   #checkpoint: Checkpoint | undefined;
 
@@ -142,7 +145,7 @@ export class Generation implements AsyncDisposable {
 
   /**
    * Applies batches of the log until the signal aborts, a record of a newer epoch comes (the rows before
-   * it must be compared with the source first), `asked` aborts because somebody wants the flow to pause, or
+   * it must be compared with the source first) or one that asks for a table to be read again, `asked` aborts because somebody wants the flow to pause, or
    * `until` answers true after a batch.
    */
   async stream(
@@ -163,8 +166,8 @@ export class Generation implements AsyncDisposable {
         // The next batch is read while this one is applied; both are bounded.
         reading = this.#read(batch.next, waiting);
         reading.catch(() => undefined);
-        if (batch.records.length > 0 && (await this.#apply(batch, signal)) < batch.records.length)
-          return 'new-epoch';
+        const ends = batch.records.length === 0 ? undefined : await this.#apply(batch, signal);
+        if (ends !== undefined) return ends;
         if (pause.asked?.aborted === true || pause.until?.() === true) return 'asked';
       }
     } finally {
@@ -251,8 +254,8 @@ export class Generation implements AsyncDisposable {
     return this.parts.log.read({ from, recordsMax: rowsMax, bytesMax, signal });
   }
 
-  /** Applies one batch; returns how many of its records were taken. */
-  async #apply(batch: LogBatch, signal: AbortSignal): Promise<number> {
+  /** Applies one batch, up to the record that ends the stream, if there is one; answers why it does. */
+  async #apply(batch: LogBatch, signal: AbortSignal): Promise<Prepared['ends']> {
     const before = this.#checkpoint;
     const prepared = await this.#prepare(batch, before?.last);
     const checkpoint = swept({
@@ -284,7 +287,7 @@ export class Generation implements AsyncDisposable {
     observer.parked(this.parked.size);
     observer.progress(checkpoint, this.parked.units(), prepared.committedAtMs.at(-1));
     await this.#prune(checkpoint);
-    return prepared.taken;
+    return prepared.ends;
   }
 
   /** Forgets old tombstones; none while something is parked, since it comes with the fence it had. */
@@ -301,6 +304,7 @@ export class Generation implements AsyncDisposable {
       lane,
       clock,
       after,
+      continues: (epoch, from) => descends(this.forks, epoch, from),
       isParked: this.parked.size === 0 ? undefined : (unit) => this.parked.has(unit),
       state: definition.projection.kind === 'fold' ? new BatchState(this.session) : undefined,
     });

@@ -147,21 +147,22 @@ export class FlowRunner {
   /** Runs one generation; answers whether the flow is to end, rather than to open the generation it switched to. */
   async #runGeneration(generation: Generation, lease: HeldLease): Promise<boolean> {
     const { observer } = this.#options;
+    let end: StreamEnd | undefined;
     for (;;) {
       // Before anything is applied. Otherwise: 1. the flow stops with all parked that it may park  2. a person
       // asks to drop some of it  3. the flow starts, has to park one more, and stops before it has listened.
       if (this.#asked.some(({ request }) => request.kind !== 'rebuild'))
         if (await this.#answer(generation, lease)) return false;
-      if (!(await this.#catchUp(generation, lease.signal))) return true;
+      if (!(await this.#catchUp(generation, lease.signal, end === 'reread'))) return true;
       observer.state('streaming');
-      const end = await generation.stream(lease.signal, { asked: this.#wake.signal });
+      end = await generation.stream(lease.signal, { asked: this.#wake.signal });
       if (end === 'aborted') return true;
       if (end === 'asked' && (await this.#answer(generation, lease))) return false;
     }
   }
 
-  /** Backfills if the generation needs it; false if the signal aborted first. */
-  async #catchUp(generation: Generation, signal: AbortSignal): Promise<boolean> {
+  /** Backfills if the generation needs it, or the log said so; false if the signal aborted first. */
+  async #catchUp(generation: Generation, signal: AbortSignal, reread = false): Promise<boolean> {
     const { ledger, lane, log } = this.#options;
     // The first record of a lane says that it is captured: rows read before could miss changes made after.
     // Once there was one it is enough: a log that let go of all its records is not waited for.
@@ -171,9 +172,11 @@ export class FlowRunner {
       const batch = await log.read({ from: next, recordsMax: 1, bytesMax: 1, signal });
       if (batch.records.length === 0) return false;
     }
-    const epoch = (await presentEpoch(ledger, lane))?.epoch ?? 1;
+    const present = (await presentEpoch(ledger, lane)) ?? { epoch: 1, history: '' };
+    const { epoch } = present;
+    generation.forks = present.forks;
     // What a lost log held and nobody had applied is in no log now: only the rows themselves know.
-    if (isLogLost || needsBackfill(generation, epoch, first)) {
+    if (isLogLost || reread || needsBackfill(generation, present, first)) {
       await backfill(generation, epoch, signal);
       this.#publish(generation);
       // An epoch that began meanwhile may have been marked in the log before the place this one goes on from:
@@ -350,9 +353,11 @@ export class FlowRunner {
 
   /** Brings the next generation to a place in the log, through new epochs if need be. */
   async #reach(next: Generation, to: () => number, signal: AbortSignal): Promise<void> {
+    let end: StreamEnd | undefined;
     do {
-      if (!(await this.#catchUp(next, signal))) return;
-    } while ((await streamUntil(next, to, signal)) === 'new-epoch');
+      if (!(await this.#catchUp(next, signal, end === 'reread'))) return;
+      end = await streamUntil(next, to, signal);
+    } while (end === 'new-epoch' || end === 'reread');
   }
 
   /** Waits until the running generation has stopped between two batches; the answer lets the flow go on. */

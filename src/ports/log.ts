@@ -70,8 +70,8 @@ export interface Log extends AsyncDisposable {
 export interface ChangePayload {
   /** table */
   readonly t: string;
-  /** operation: create, update, delete */
-  readonly o: 'c' | 'u' | 'd';
+  /** operation: create, update, delete; or that the whole table has to be read again */
+  readonly o: 'c' | 'u' | 'd' | 'x';
   /** key */
   readonly k: unknown;
   /** before, after */

@@ -37,7 +37,10 @@ export interface SourceCursor {
 export type SourceEntry =
   | {
       readonly kind: 'change';
-      /** The position of the transaction's commit. */
+      /**
+       * The place of the transaction's commit: after the commit before it, and not after the offset of its own
+       * commit entry, which is where the commit ends. The same for all changes of a transaction.
+       */
       readonly offset: number;
       readonly ordinal: number;
       readonly table: string;
@@ -45,6 +48,19 @@ export type SourceEntry =
       readonly key: string;
       readonly before: string | null;
       readonly after: string | null;
+    }
+  | {
+      /**
+       * What changed in a table here cannot be told row by row: it was truncated, or the source did not log what
+       * a row was before. Flows that read the table take a snapshot from after this place; until then nothing
+       * from here on is believed.
+       */
+      readonly kind: 'reread';
+      readonly offset: number;
+      readonly ordinal: number;
+      readonly table: string;
+      /** One clause for people, such as `TRUNCATE`. */
+      readonly why: string;
     }
   | {
       /** The end of a transaction, or (with `changes` 0) a position up to which nothing is missing. */
@@ -88,6 +104,8 @@ export interface Committed<Result> {
   readonly value: Result;
   /** The offset of the commit, taken by the store itself after it, never by user SQL. */
   readonly offset: number;
+  /** The history it was committed in, where the source can tell that as it commits. */
+  readonly history?: string;
 }
 
 /**
@@ -103,6 +121,12 @@ export interface Source<Tx> {
   prepare(tables: readonly string[]): Promise<readonly TableShape[]>;
   /** The identity of the present history; another one after a restore, an upgrade, a re-creation. */
   history(): Promise<string>;
+  /**
+   * Whether the present history contains everything of the history `before` up to and with `cursor`: a standby
+   * that was promoted after it had received that much. Answers the last offset that belongs to both, or undefined
+   * if that is not certain. Not given: never.
+   */
+  continues?(before: string, cursor: SourceCursor): Promise<number | undefined>;
   /** The commit position of the newest transaction. */
   head(): Promise<number>;
   /** Registers the worker's lease epoch: from now on an acknowledgement of an older one throws FENCED_OUT. */

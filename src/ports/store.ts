@@ -1,6 +1,8 @@
 import type { Clock, Random } from './clock.ts';
 import type { KeyValue } from './key-value.ts';
+import type { Diagnose } from './diagnose.ts';
 import type { Objects } from './objects.ts';
+import type { Replica } from './replica.ts';
 import type { Scan } from './scan.ts';
 import type { Sink } from './sink.ts';
 import type { Source } from './source.ts';
@@ -36,6 +38,10 @@ export interface Store<Client = unknown> extends AsyncDisposable {
   readonly keyValue?: KeyValue;
   readonly objects?: Objects;
   readonly scan?: Scan;
+  /** Given if this is a read replica of another store of the application. */
+  readonly replica?: Replica;
+  /** Says what stands in the way of what the application asks of this store. */
+  readonly diagnose?: Diagnose;
   vitals(): Promise<Vitals>;
   /** Closes the store; open sessions end. Idempotent. */
   close(): Promise<void>;

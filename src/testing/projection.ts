@@ -191,6 +191,7 @@ class Telling {
         lane: this.#definition.from,
         clock: systemClock,
         after: this.#last,
+        continues: () => false,
         isParked: this.#units.size === 0 ? undefined : (unit) => this.#units.has(unit),
         state,
       },

@@ -317,7 +317,7 @@ function batchOf(
 }
 
 function sizeOf(entry: SourceEntry): number {
-  if (entry.kind === 'commit') return 0;
+  if (entry.kind !== 'change') return 0;
   return entry.key.length + (entry.before?.length ?? 0) + (entry.after?.length ?? 0);
 }
 
