@@ -1,13 +1,20 @@
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
-// Imports of `tallystick/...` resolve to the sources, as they do for Node with the same condition.
-const conditions = ['tallystick-source', 'node', 'import', 'module', 'default'];
+// Imports of `tallystick/...` resolve to the sources, as they do for Node with the same condition. Vitest hands these conditions to Node
+// too: with `import` among them, a `require` inside of a package would get a module of the wrong kind.
+const conditions = ['tallystick-source', 'node'];
 
 const config: ViteUserConfig = defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
-    include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'examples/**/*.test.ts'],
+    include: [
+      'src/**/*.test.ts',
+      'test/**/*.test.ts',
+      'examples/**/*.test.ts',
+      'servers/**/*.test.ts',
+    ],
+    globalSetup: 'test/support/global-servers.ts',
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 30_000,

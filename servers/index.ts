@@ -1,0 +1,9 @@
+export { ServerUnavailable } from './place.ts';
+export {
+  type PostgresOptions,
+  type PostgresServer,
+  type PostgresSettings,
+  startPostgres,
+} from './postgres.ts';
+export type { PostgresVersion } from './postgres-binaries.ts';
+export { type RedisOptions, type RedisServer, type RedisSettings, startRedis } from './redis.ts';
