@@ -12,6 +12,10 @@ import { closedStore, redisError } from './errors.ts';
 /** What a command is made of: its name, then its arguments. */
 export type RedisArgument = string | Buffer;
 
+/** A command for every master, or what says which each gets; undefined: none. */
+export type EachArguments =
+  readonly RedisArgument[] | ((node: string) => readonly RedisArgument[] | undefined);
+
 export interface SendOptions {
   /** Texts in the reply come as Buffers, byte for byte. */
   readonly replies?: 'text' | 'bytes';
@@ -32,9 +36,9 @@ export interface RedisLink extends AsyncDisposable {
     args: readonly RedisArgument[],
     options?: SendOptions,
   ): Promise<unknown>;
-  /** Sends one command to each master: the one server, or those of the cluster. */
+  /** Sends one command to each master, the one server or those of the cluster; one for each, or none, if it is a function. */
   sendEach(
-    args: readonly RedisArgument[],
+    args: EachArguments,
   ): Promise<readonly { readonly node: string; readonly reply: unknown }[]>;
   /** Idempotent. */
   close(): Promise<void>;
@@ -116,7 +120,7 @@ abstract class Link implements RedisLink {
     options: { readonly typeMapping?: typeof BYTES },
   ): Promise<unknown>;
   protected abstract submitEach(
-    args: readonly RedisArgument[],
+    args: EachArguments,
   ): Promise<readonly { readonly node: string; readonly reply: unknown }[]>;
   /** Makes the driver connect again. */
   protected abstract drop(): Promise<void>;
@@ -132,7 +136,7 @@ abstract class Link implements RedisLink {
   }
 
   async sendEach(
-    args: readonly RedisArgument[],
+    args: EachArguments,
   ): Promise<readonly { readonly node: string; readonly reply: unknown }[]> {
     return this.#watched(() => this.submitEach(args));
   }
@@ -195,9 +199,11 @@ class ServerLink extends Link {
   }
 
   protected async submitEach(
-    args: readonly RedisArgument[],
+    args: EachArguments,
   ): Promise<readonly { readonly node: string; readonly reply: unknown }[]> {
-    return [{ node: 'server', reply: await this.#client.sendCommand(args) }];
+    const node = 'server';
+    const command = commandFor(args, node);
+    return command === undefined ? [] : [{ node, reply: await this.#client.sendCommand(command) }];
   }
 
   protected async drop(): Promise<void> {
@@ -237,14 +243,15 @@ class ClusterLink extends Link {
   }
 
   protected async submitEach(
-    args: readonly RedisArgument[],
+    args: EachArguments,
   ): Promise<readonly { readonly node: string; readonly reply: unknown }[]> {
-    return Promise.all(
-      this.#cluster.masters.map(async (master) => {
-        const client = await this.#cluster.nodeClient(master);
-        return { node: master.address, reply: await client.sendCommand(args) };
-      }),
-    );
+    const replies = this.#cluster.masters.map(async (master) => {
+      const command = commandFor(args, master.address);
+      if (command === undefined) return [];
+      const client = await this.#cluster.nodeClient(master);
+      return [{ node: master.address, reply: await client.sendCommand(command) }];
+    });
+    return (await Promise.all(replies)).flat();
   }
 
   protected async drop(): Promise<void> {
@@ -256,4 +263,8 @@ class ClusterLink extends Link {
   protected end(): void {
     destroy(this.#cluster);
   }
+}
+
+function commandFor(args: EachArguments, node: string): readonly RedisArgument[] | undefined {
+  return typeof args === 'function' ? args(node) : args;
 }
