@@ -202,11 +202,11 @@ export const keyValueExpiryCases: readonly KeyValueCase[] = [
   },
 ];
 
-function timed({ keyValue }: KeyValueSubject): {
+function timed({ keyValue, stepMs }: KeyValueSubject): {
   readonly keyValue: KeyValue;
   readonly step: number;
 } {
-  const step = keyValue.supports.ttlResolutionMs;
+  const step = stepMs ?? keyValue.supports.ttlResolutionMs;
   assert.ok(step !== undefined);
   return { keyValue, step };
 }

@@ -7,6 +7,11 @@ import type { SuiteRunner } from './harness.ts';
 export interface KeyValueSubject {
   /** Of the present connection. */
   readonly keyValue: KeyValue;
+  /**
+   * How long a step of the cases about expiry is, where the time between two calls is not the subject's to
+   * decide. Not given: the resolution of the manifest.
+   */
+  readonly stepMs?: number;
   /** Lets time pass: moves the clock that the store was given, or waits where it has its own. */
   advance(delayMs: number): Promise<void>;
   /** Drops the connection, and connects to the same entries again. */

@@ -42,8 +42,10 @@ redis.call('SET', KEYS[2], text)
 if ARGV[2] == '' then
   redis.call('SET', KEYS[1], text .. ',;' .. ARGV[1])
 else
-  local at = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[2]))
-  redis.call('SET', KEYS[1], text .. ',' .. at .. ';' .. ARGV[1], 'PXAT', at)
+  -- PXAT names the last millisecond in which Redis still shows the key, the entry the first in which it does not.
+  local at = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[2])
+  redis.call('SET', KEYS[1], text .. ',' .. string.format('%.0f', at) .. ';' .. ARGV[1],
+    'PXAT', string.format('%.0f', at - 1))
 end
 return next
 `);
