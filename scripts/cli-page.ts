@@ -31,6 +31,8 @@ const notes: Readonly<Record<string, string>> = {
     'It removes target rows that the source no longer has. Look before you run it: see [resnapshot](concepts/7-rebuild.md).',
   evidence:
     'Opens each store by itself. A store that another process holds exclusively (DuckDB) is reported with its error, and the others are shown.',
+  doctor:
+    'Opens each store by itself, with the user that the application has, and changes nothing there; no flow runs. `warn` works, with the consequence that is named; `fail` does not. Below each of them stands what mends it, and who may do that.',
 };
 
 /** The page, as it should stand in docs/cli.md. */

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { errorText, isTallyError, TallyError } from '../core/errors.ts';
 import { suggest } from '../core/options.ts';
 import type { Call, Command, Terminal } from './command.ts';
+import { doctorCommand } from './commands/doctor.ts';
 import { evidenceCommand } from './commands/evidence.ts';
 import { parkedCommand } from './commands/parked.ts';
 import { rebuildCommand } from './commands/rebuild.ts';
@@ -19,6 +20,7 @@ export const commands: Readonly<Record<string, Command>> = {
   rebuild: rebuildCommand,
   resnapshot: resnapshotCommand,
   evidence: evidenceCommand,
+  doctor: doctorCommand,
 };
 
 const USAGE_ERROR = 2;
