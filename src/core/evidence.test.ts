@@ -156,11 +156,12 @@ describe('whether evidence covers other evidence', () => {
   });
 
   it.each([
-    ['a@2.0', 'a@1.100', 'covered', 'the fork has everything up to it'],
+    ['a@2.100', 'a@1.100', 'covered', 'the fork has everything up to it'],
+    ['a@2.0', 'a@1.100', 'behind', 'it is part of the fork, which has not come so far yet'],
     ['a@2.0', 'a@1.101', 'incomparable', 'what came after the fork is not in it and never will be'],
     ['a@1.60 a@4.0', 'a@1.80', 'incomparable', 'its own branch has left the needed one'],
     ['a@1.80 a@4.0', 'a@1.80', 'covered', 'it has passed it before'],
-    ['a@3.0', 'a@1.100', 'covered', 'through two forks'],
+    ['a@3.100', 'a@1.100', 'covered', 'through two forks'],
     ['a@3.0', 'a@2.51', 'incomparable', 'past the second fork'],
     ['a@3.0', 'a@1.101', 'incomparable', 'past the first fork'],
     ['a@1.30', 'a@2.5', 'behind', 'still on the common part'],

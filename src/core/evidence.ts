@@ -25,7 +25,10 @@ const ANCESTORS_MAX = 64;
 
 const LANE_NAME = /^[A-Za-z0-9_.:/-]{1,64}$/;
 
-/** How one history of a lane began: everything of `parent` up to and with `upTo` is part of it. */
+/**
+ * How one history of a lane began: everything of `parent` up to and with `upTo` is part of it, at the same
+ * offsets. What was captured under the parent's epoch may end before that.
+ */
 export interface Fork {
   /** The epoch it forked from, always a smaller number. */
   readonly parent: number;
@@ -165,8 +168,9 @@ function compare(
     if (at.epoch > wanted.epoch) {
       const shared = sharedUpTo(lane, at.epoch, wanted.epoch, relation);
       if (shared === undefined) continue;
-      if (shared >= wanted.offset) return 'covered';
-      abandoned = true;
+      if (shared < wanted.offset) abandoned = true;
+      else if (at.offset >= wanted.offset) return 'covered';
+      else answer = 'behind';
     } else {
       const shared = sharedUpTo(lane, wanted.epoch, at.epoch, relation);
       if (shared !== undefined && at.offset <= shared) answer = 'behind';

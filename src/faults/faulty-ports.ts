@@ -87,6 +87,7 @@ export function faultySource<Tx>(source: Source<Tx>, mutation: Mutation | undefi
     supports: source.supports,
     prepare: (tables) => source.prepare(tables),
     history: () => source.history(),
+    ...(source.continues === undefined ? {} : { continues: source.continues.bind(source) }),
     head: () => source.head(),
     claim: (epoch) => {
       workerEpoch = epoch;

@@ -1,4 +1,5 @@
 import { compareIdentities } from '../core/position.ts';
+import { descends, type Epoch } from '../flow/epochs.ts';
 import type { LogRecord } from '../ports/log.ts';
 import type { MemoryState } from '../stores/memory/index.ts';
 import { expectedRows, Model, targets, touches, type TargetName } from './model.ts';
@@ -48,6 +49,7 @@ export class Invariants {
   readonly #model: Model;
   /** The history behind each epoch of the lane. */
   readonly #histories = new Map<number, string>();
+  #forks: Epoch['forks'];
   /** Per target row, the newest version that readers could see. */
   readonly #seen = new Map<string, number>();
   readonly #checked = new Map<TargetName, string>();
@@ -65,8 +67,9 @@ export class Invariants {
   afterLedger(): void {
     const record = this.#states.ledger.ledger.spaces.get('epochs')?.get('orders');
     if (record === undefined) return;
-    const { epoch, history } = JSON.parse(record.value) as { epoch: number; history: string };
+    const { epoch, history, forks } = JSON.parse(record.value) as Epoch;
     this.#histories.set(epoch, history);
+    this.#forks = forks;
   }
 
   /** Looks after an append: what is in the log is in order, whole, and there once. */
@@ -81,7 +84,9 @@ export class Invariants {
     const { acknowledgedTo, history } = this.#states.orders.source;
     const commit = this.#lastCommit;
     const logged =
-      commit !== undefined && this.#histories.get(commit.epoch) === history ? commit.offset : 0;
+      commit !== undefined && this.#model.contains(history, this.#histories.get(commit.epoch))
+        ? commit.offset
+        : 0;
     if (acknowledgedTo > logged && this.#model.numberOf(history, acknowledgedTo) > 0)
       throw new Violation(
         'acknowledged only what the log holds',
@@ -200,6 +205,11 @@ export class Invariants {
     }
   }
 
+  /** Whether a record is of the same history as one before it, or of one that goes on from it. */
+  #goesOn(before: LogRecord | undefined, record: LogRecord): boolean {
+    return before !== undefined && descends(this.#forks, record.epoch, before.epoch);
+  }
+
   #visible(target: TargetName) {
     const state = this.#states[storeOf[target]].flows.get(targets[target].flow);
     const held = state?.generations.get(state.visible);
@@ -223,7 +233,7 @@ export class Invariants {
         `${place} after ${last.epoch}.${last.offset}.${last.ordinal}`,
       );
     // A transaction that a lost history cut off has no end: the next epoch begins anew.
-    if (last?.epoch !== record.epoch) this.#changesInTransaction = 0;
+    if (!this.#goesOn(last, record)) this.#changesInTransaction = 0;
     this.#lastRecord = record;
     if (record.kind === 'change') {
       if (this.#changesInTransaction !== record.ordinal)
@@ -237,8 +247,14 @@ export class Invariants {
         `${place} ends ${this.#changesInTransaction} changes`,
       );
     const before = this.#lastCommit;
+    // An epoch that goes on from the one before begins with a mark at the place where that one ended.
+    const isMark = record.ordinal === 0 && record.offset === before?.offset;
     const gap =
-      before?.epoch === record.epoch && before.offset > 0 && record.offset !== before.offset + 1;
+      this.#goesOn(before, record) &&
+      before !== undefined &&
+      before.offset > 0 &&
+      record.offset !== before.offset + 1 &&
+      !(isMark && before.epoch < record.epoch);
     if (gap) throw new Violation('the log has no gap', `commit ${place} after ${before.offset}`);
     this.#changesInTransaction = 0;
     this.#lastCommit = record;

@@ -129,6 +129,7 @@ function delegate(source: Source<unknown>): Source<unknown> {
     supports: source.supports,
     prepare: (tables) => source.prepare(tables),
     history: () => source.history(),
+    ...(source.continues === undefined ? {} : { continues: source.continues.bind(source) }),
     head: () => source.head(),
     claim: (workerEpoch) => source.claim(workerEpoch),
     stream: (options) => source.stream(options),

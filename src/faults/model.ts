@@ -44,6 +44,8 @@ export class Model {
   readonly #tables: Record<TableName, Map<string, string>> = { items: new Map(), lines: new Map() };
   readonly #versions = new Map<TargetName, Map<string, Version[]>>();
   readonly #commits: { readonly history: string; readonly offset: number }[] = [];
+  /** The history that another one goes on from, and the last offset of both. */
+  readonly #forks = new Map<string, { readonly from: string; readonly upTo: number }>();
 
   /** The number of the newest commit. */
   get commits(): number {
@@ -62,7 +64,21 @@ export class Model {
     const index = this.#commits.findLastIndex(
       (commit) => commit.history === history && commit.offset <= offset,
     );
-    return index + 1;
+    const fork = this.#forks.get(history);
+    if (index !== -1 || fork === undefined) return index + 1;
+    return this.numberOf(fork.from, Math.min(offset, fork.upTo));
+  }
+
+  /** A history begins that contains another one up to an offset. */
+  fork(history: string, from: string, upTo: number): void {
+    this.#forks.set(history, { from, upTo });
+  }
+
+  /** Whether a history contains all of another one that was captured. */
+  contains(history: string, other: string | undefined): boolean {
+    if (history === other) return true;
+    const fork = this.#forks.get(history);
+    return fork !== undefined && this.contains(fork.from, other);
   }
 
   /** Keys of a target that ever had a row. */

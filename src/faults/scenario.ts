@@ -101,6 +101,8 @@ class Schedule {
       [world.chance(0.3) ? rare : 0, () => this.#do(this.#resnapshot())],
       [world.chance(0.5) ? rare : 0, () => this.#loseHistory()],
       [world.chance(0.3) ? 1 : 0, () => this.#boundLog()],
+      [world.chance(0.3) ? 0.7 : 0, () => this.#do(this.#truncate())],
+      [world.chance(0.5) ? rare : 0, () => this.#failOver()],
     ];
   }
 
@@ -282,6 +284,7 @@ class Schedule {
     for (const incarnation of world.incarnations) incarnation.crash('the loss of its source');
     this.#histories += 1;
     source.history = `history-${this.#histories}`;
+    source.forks = [];
     source.transactions = [];
     source.prunedTo = source.head;
     const changes = this.#workload.transaction(world.between(1, 3));
@@ -292,6 +295,35 @@ class Schedule {
     }
     world.model.commit(source.history, source.head, changes);
     world.event(`the source is now ${source.history}: ${changes.map(shown).join(', ')}`);
+  }
+
+  /** All rows of a table go at once, and the source cannot say which they were. */
+  async #truncate(): Promise<void> {
+    const world = this.#world;
+    const table = world.pick(['items', 'lines'] as const) ?? 'items';
+    const { offset, changes } = await world.truncate(table);
+    world.hit('truncated');
+    world.event(`commit ${world.model.commits} at ${offset}: ${table} truncated`);
+    const { epoch } = world.invariants;
+    if (epoch !== undefined)
+      this.#evidence.push({ epoch, offset, commit: world.model.commits, changes });
+  }
+
+  /** A standby that has everything takes the place of the source: another history, of which nothing is lost. */
+  #failOver(): void {
+    const world = this.#world;
+    const { source } = world.states.orders;
+    if (source.history === '') return;
+    world.hit('failed over');
+    for (const incarnation of world.incarnations) incarnation.crash('the failover of its source');
+    this.#histories += 1;
+    // A log that holds no commit yet proves nothing.
+    this.#lost = true;
+    const { history: from, head: upTo } = source;
+    source.forks = [...source.forks, { from, upTo }];
+    source.history = `history-${this.#histories}`;
+    world.model.fork(source.history, from, upTo);
+    world.event(`the source is now ${source.history}, from ${upTo} on`);
   }
 
   #boundLog(): void {

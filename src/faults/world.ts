@@ -15,7 +15,7 @@ import {
 } from '../stores/memory/index.ts';
 import { writeFailure, type Mutation } from './faulty-ports.ts';
 import { Invariants, Violation, type States } from './invariants.ts';
-import { Model, type ModelChange } from './model.ts';
+import { Model, type ModelChange, type TableName } from './model.ts';
 import type { Incarnation } from './incarnation.ts';
 import { virtualClock, type VirtualClock } from './virtual-clock.ts';
 
@@ -184,6 +184,20 @@ export class World {
     return { offset, commit: this.model.commits };
   }
 
+  /** Removes all rows of a table at once. */
+  async truncate(
+    table: TableName,
+  ): Promise<{ readonly offset: number; readonly changes: readonly ModelChange[] }> {
+    const { source } = await this.application();
+    let changes: readonly ModelChange[] = [];
+    const { offset } = await source.write((tx) => {
+      changes = Array.from(this.model.table(table).keys(), (key) => ({ table, key, after: null }));
+      tx.truncate(table);
+      this.#writing = changes;
+    });
+    return { offset, changes };
+  }
+
   /** What a sink asks. */
   refusal(target: string, key: Key): TallyError | undefined {
     if (this.refused.has(`${target} ${encodeKey(key)}`)) {
@@ -279,7 +293,7 @@ export class World {
   /** Checks what a step can have broken. */
   #look(store: keyof States, { port, operation, size }: MemoryUnit): void {
     this.#guarded(() => {
-      if (store === 'orders' && operation === 'commit' && this.#writing.length > 0) {
+      if (store === 'orders' && operation === 'commit' && size > 0) {
         const { history, head } = this.states.orders.source;
         this.model.commit(history, head, this.#writing);
         this.#writing = [];

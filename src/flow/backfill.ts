@@ -10,7 +10,7 @@ import type { BackfillProgress, Checkpoint } from '../ports/sink.ts';
 import type { SnapshotChunk } from '../ports/source.ts';
 import { foldChange } from './batch.ts';
 import type { Put } from './definition.ts';
-import { descends, type Epoch } from './epochs.ts';
+import { capturedUpTo, type Epoch } from './epochs.ts';
 import { BatchState } from './fold-state.ts';
 import { batchBounds, type Generation } from './generation.ts';
 import { parkedChange, targetUnit, unitName, type ParkedChange } from './parked.ts';
@@ -28,12 +28,12 @@ export function needsBackfill(
   logFirst: number,
 ): boolean {
   if (checkpoint?.backfill === undefined || checkpoint.log < logFirst) return true;
-  const { state, epoch: before, plan } = checkpoint.backfill;
-  return (
-    state === 'running' ||
-    !descends(forks, Math.max(epoch, before), before) ||
-    plan !== planOf(parts.lane, parts.definition)
-  );
+  const { state, epoch: before, plan, atMax } = checkpoint.backfill;
+  // Rows that were stamped in the older epoch, and past what was captured under it, would lose to changes of the
+  // newer one that are older than they are.
+  const captured = before > epoch ? Infinity : capturedUpTo(forks, epoch, before);
+  const isOfThisHistory = captured !== undefined && atMax <= captured;
+  return state === 'running' || !isOfThisHistory || plan !== planOf(parts.lane, parts.definition);
 }
 
 /**

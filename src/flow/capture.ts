@@ -79,7 +79,7 @@ export async function capture(options: CaptureOptions): Promise<void> {
       epoch,
       onFailure: (error) => failing.abort(error),
     });
-    if (start.cursor === undefined) await mark(options, appender, epoch);
+    await mark(options, appender, epoch, start);
     await stream(options, { appender, acknowledger, epoch, lease, failing, ...start });
   } catch (error) {
     // 1. a worker is suspended  2. another captures and acknowledges  3. the first goes on, and what it wants to
@@ -103,17 +103,18 @@ interface Start {
   readonly last: Identity | undefined;
 }
 
-/** The last offset that the source's history shares with the one before, if the log is all below it. */
+/** What the source's history shares with the one before, if the log is all of that. */
 async function continuation(
   source: Source<unknown>,
   { tail: { commit, last } }: LogAppender,
   before: Epoch,
-): Promise<number | undefined> {
+): Promise<{ readonly upTo: number; readonly captured: number } | undefined> {
   if (commit?.epoch !== before.epoch || last?.epoch !== before.epoch) return undefined;
   const { tok } = commitOf(commit);
   if (tok === '') return undefined;
   const upTo = await source.continues?.(before.history, { offset: commit.offset, token: tok });
-  return upTo !== undefined && upTo >= last.offset ? upTo : undefined;
+  if (upTo === undefined || upTo < last.offset) return undefined;
+  return { upTo, captured: last.offset };
 }
 
 /**
@@ -144,13 +145,24 @@ async function startOf(
   return { cursor, last: known ? { ...last, epoch } : undefined };
 }
 
-/** The first record of an epoch: no change, but it tells the flows that the lane is captured from here on. */
-async function mark(options: CaptureOptions, appender: LogAppender, epoch: number): Promise<void> {
-  const record = recordOf(
-    { kind: 'commit', offset: 0, changes: 0, committedAtMs: options.clock.nowMs(), token: '' },
-    epoch,
-  );
-  await appender.append([record]);
+/**
+ * The first record of an epoch: no change, but it tells the flows that the lane is captured from here on. Where
+ * the epoch goes on from the one before, it stands at the same place, unless the log ends within a transaction:
+ * the rest of that is then what comes first.
+ */
+async function mark(
+  options: CaptureOptions,
+  appender: LogAppender,
+  epoch: number,
+  { cursor }: Start,
+): Promise<void> {
+  const { commit, last } = appender.tail;
+  if (cursor !== undefined && (commit?.epoch === epoch || last?.offset !== commit?.offset)) return;
+  const { offset, token } = cursor ?? { offset: 0, token: '' };
+  const committedAtMs = options.clock.nowMs();
+  await appender.append([
+    recordOf({ kind: 'commit', offset, changes: 0, committedAtMs, token }, epoch),
+  ]);
 }
 
 interface Streaming extends Start {

@@ -102,16 +102,16 @@ test('a history that proves to contain the one before is the next epoch, without
   const ledger = memoryLedger();
   await claimEpoch(ledger, 'orders', 'h1');
   const asked: Epoch[] = [];
-  const continues = async (before: Epoch): Promise<number> => {
+  const continues = async (before: Epoch) => {
     asked.push(before);
-    return 40;
+    return { upTo: 40, captured: 30 };
   };
   const next = await claimEpoch(ledger, 'orders', 'h2', { continues });
   expect(asked).toEqual([{ epoch: 1, history: 'h1' }]);
   expect(next).toEqual({
     epoch: 2,
     history: 'h2',
-    forks: [{ epoch: 2, parent: 1, upTo: 40 }],
+    forks: [{ epoch: 2, parent: 1, upTo: 40, captured: 30 }],
   });
   expect(await presentEpoch(ledger, 'orders')).toEqual(next);
   expect(descends(next.forks, 2, 1)).toBe(true);
@@ -122,7 +122,7 @@ test('a history that proves to contain the one before is the next epoch, without
 test('a history that cannot prove it is lost, and one that a person accepts is related to none', async () => {
   const ledger = memoryLedger();
   await claimEpoch(ledger, 'orders', 'h1');
-  await claimEpoch(ledger, 'orders', 'h2', { continues: async () => 40 });
+  await claimEpoch(ledger, 'orders', 'h2', { continues: async () => ({ upTo: 40, captured: 40 }) });
   await expect(
     claimEpoch(ledger, 'orders', 'h3', { continues: async () => undefined }),
   ).rejects.toMatchObject({ code: 'HISTORY_LOST' });

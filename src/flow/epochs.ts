@@ -11,7 +11,14 @@ export interface Epoch {
   /** The source's identity of the history. */
   readonly history: string;
   /** Epochs that go on from the one before without a gap: a standby that had everything was promoted. */
-  readonly forks?: readonly (Fork & { readonly epoch: number })[];
+  readonly forks?: readonly EpochFork[];
+}
+
+/** How an epoch goes on from the one before. */
+export interface EpochFork extends Fork {
+  readonly epoch: number;
+  /** The last offset that was captured under the parent: what comes after it carries the newer epoch. */
+  readonly captured: number;
 }
 
 /** Forks that the ledger keeps: evidence from before more failovers than this is incomparable. */
@@ -22,16 +29,26 @@ export function relationOf(forks: Epoch['forks']): (epoch: number) => Fork | und
   return (epoch) => forks?.find((fork) => fork.epoch === epoch);
 }
 
-/** Whether everything up to the end of `from` is in `epoch` too, by one fork or several. */
+/** Whether an epoch goes on from another one, by one fork or several. */
 export function descends(forks: Epoch['forks'], epoch: number, from: number): boolean {
-  const relation = relationOf(forks);
+  return capturedUpTo(forks, epoch, from) !== undefined;
+}
+
+/** Up to which offset an earlier epoch that this one goes on from was captured; undefined if it does not. */
+export function capturedUpTo(
+  forks: Epoch['forks'],
+  epoch: number,
+  from: number,
+): number | undefined {
+  let captured = Infinity;
   let current = epoch;
   while (current > from) {
-    const fork = relation(current);
-    if (fork === undefined || fork.parent >= current) return false;
+    const fork = forks?.find((one) => one.epoch === current);
+    if (fork === undefined || fork.parent >= current) return undefined;
+    captured = Math.min(captured, fork.captured);
     current = fork.parent;
   }
-  return current === from;
+  return current === from ? captured : undefined;
 }
 
 /** The present epoch of a lane, or undefined before its first capture. */
@@ -53,7 +70,9 @@ export async function claimEpoch(
   options: {
     readonly guard?: LedgerOperation;
     readonly first?: number;
-    readonly continues?: (before: Epoch) => Promise<number | undefined>;
+    readonly continues?: (
+      before: Epoch,
+    ) => Promise<{ readonly upTo: number; readonly captured: number } | undefined>;
   } = {},
 ): Promise<Epoch> {
   const { guard, first = 1 } = options;
@@ -66,10 +85,10 @@ export async function claimEpoch(
   }
   const present = JSON.parse(record.value) as Epoch;
   if (present.history === history) return present;
-  const upTo = await options.continues?.(present);
-  if (upTo !== undefined) {
+  const shared = await options.continues?.(present);
+  if (shared !== undefined) {
     const epoch = nextEpoch(lane, present);
-    const forks = [...(present.forks ?? []), { epoch, parent: present.epoch, upTo }];
+    const forks = [...(present.forks ?? []), { epoch, parent: present.epoch, ...shared }];
     const next: Epoch = { epoch, history, forks: forks.slice(-FORKS_KEPT) };
     await ledger.commit([...guards, put(lane, next, record.version)]);
     return next;

@@ -190,7 +190,7 @@ class Step {
   }
 
   #acquire(operation: Extract<LedgerOperation, { kind: 'acquire' }>): number {
-    const { lease, owner, ttlMs, nowMs, breakOwner } = operation;
+    const { lease, owner, ttlMs, nowMs, breakOwner, floor = -1 } = operation;
     const held = this.#leases.get(lease) ?? this.#state.ledger.leases.get(lease);
     const free = held === undefined || held.owner === '' || held.expiresAtMs <= nowMs;
     const own = !free && held.owner === owner;
@@ -201,7 +201,7 @@ class Step {
         mend: 'wait until it is released or expires',
         details: { owner: held.owner, expiresAtMs: held.expiresAtMs },
       });
-    const epoch = own ? held.epoch : (held?.epoch ?? 0) + 1;
+    const epoch = Math.max(own ? held.epoch : (held?.epoch ?? 0) + 1, floor + 1);
     this.#leases.set(lease, { lease, owner, epoch, expiresAtMs: nowMs + ttlMs });
     return epoch;
   }

@@ -65,6 +65,14 @@ export class MemorySource implements Source<MemoryTransaction> {
     return this.#unit('history', 0, (source) => source.history);
   }
 
+  async continues(before: string, cursor: SourceCursor): Promise<number | undefined> {
+    return this.#unit(
+      'continues',
+      0,
+      ({ forks }) => forks.find(({ from, upTo }) => from === before && cursor.offset <= upTo)?.upTo,
+    );
+  }
+
   async head(): Promise<number> {
     return this.#unit('head', 0, (source) => source.head);
   }
@@ -221,7 +229,7 @@ export class MemorySource implements Source<MemoryTransaction> {
 
   /** The offset to go on after; throws unless the token proves that its history is this one. */
   #resume(source: SourceState, cursor: SourceCursor): number {
-    if (cursor.token !== tokenOf(source, cursor.offset))
+    if (cursor.token !== tokenOf(source, cursor.offset) && !isOfFork(source, cursor))
       throw this.#lost('the token is of another history');
     if (cursor.offset > source.head)
       throw this.#lost(`the history ends at ${source.head}, before the token`);
@@ -243,6 +251,11 @@ function tokenOf(source: SourceState, offset: number): string {
   return `${source.history}@${offset}`;
 }
 
+/** Whether a cursor is of the history that this one goes on from, before they parted. */
+function isOfFork({ forks }: SourceState, { offset, token }: SourceCursor): boolean {
+  return forks.some(({ from, upTo }) => offset <= upTo && token === `${from}@${offset}`);
+}
+
 function fence(source: SourceState, workerEpoch: number): void {
   if (workerEpoch >= source.workerEpoch) return;
   throw new TallyError('FENCED_OUT', {
@@ -256,12 +269,11 @@ function commit(source: SourceState, changes: readonly PendingChange[], nowMs: n
   if (changes.length === 0) return;
   const offset = source.head + 1;
   const captured = changes.filter(({ table }) => source.captured.has(table));
-  const entries: SourceEntry[] = captured.map((change, ordinal) => ({
-    kind: 'change',
-    offset,
-    ordinal,
-    ...change,
-  }));
+  const entries: SourceEntry[] = captured.map((change, ordinal) =>
+    change.operation === 'truncate'
+      ? { kind: 'reread', offset, ordinal, table: change.table, why: 'it was truncated' }
+      : { kind: 'change', offset, ordinal, ...change },
+  );
   entries.push({
     kind: 'commit',
     offset,
@@ -269,9 +281,11 @@ function commit(source: SourceState, changes: readonly PendingChange[], nowMs: n
     committedAtMs: nowMs,
     token: tokenOf(source, offset),
   });
-  for (const { table, key, after } of changes) {
-    if (after === null) source.tables.get(table)?.rows.delete(key);
-    else source.tables.get(table)?.rows.set(key, after);
+  for (const change of changes) {
+    const rows = source.tables.get(change.table)?.rows;
+    if (change.operation === 'truncate') rows?.clear();
+    else if (change.after === null) rows?.delete(change.key);
+    else rows?.set(change.key, change.after);
   }
   source.transactions.push({ offset, entries });
   source.head = offset;

@@ -42,6 +42,8 @@ export interface TransactionState {
 /** What a source keeps over a crash. */
 export interface SourceState {
   history: string;
+  /** The histories that this one goes on from, each with the last offset that belongs to both. */
+  forks: readonly { readonly from: string; readonly upTo: number }[];
   readonly tables: Map<string, TableState>;
   readonly captured: Set<string>;
   /** In commit order; those acknowledged are gone from the front. */
@@ -130,6 +132,7 @@ export function createMemoryState(): MemoryState {
   return {
     source: {
       history: '',
+      forks: [],
       tables: new Map(),
       captured: new Set(),
       transactions: [],

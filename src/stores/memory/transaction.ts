@@ -14,12 +14,21 @@ export interface MemoryTransaction {
   update(table: string, key: Key, row: Row): void;
   /** Removes a row; whether there was one. */
   delete(table: string, key: Key): boolean;
+  /** Removes all rows at once; captured as a table that has to be read again. */
+  truncate(table: string): void;
   /** The row as this transaction sees it. */
   get(table: string, key: Key): Row | undefined;
 }
 
 /** A change made in a transaction, before it has a position. */
-export interface PendingChange {
+export type PendingChange = PendingRow | PendingTruncation;
+
+interface PendingTruncation {
+  readonly table: string;
+  readonly operation: 'truncate';
+}
+
+interface PendingRow {
   readonly table: string;
   readonly operation: 'create' | 'update' | 'delete';
   readonly key: string;
@@ -92,6 +101,16 @@ export class OpenTransaction implements MemoryTransaction {
     return true;
   }
 
+  truncate(table: string): void {
+    const state = this.#table(table);
+    const seen = new Map<string, string | null>(
+      Array.from(state.rows.keys(), (key) => [key, null]),
+    );
+    for (const key of this.#seen.get(table)?.keys() ?? []) seen.set(key, null);
+    this.#seen.set(table, seen);
+    this.changes.push({ table, operation: 'truncate' });
+  }
+
   get(table: string, key: Key): Row | undefined {
     const text = this.#present(this.#table(table), encodeKey(key));
     return text === null ? undefined : decodeRow(text);
@@ -117,7 +136,7 @@ export class OpenTransaction implements MemoryTransaction {
 
   #record(
     table: TableState,
-    operation: PendingChange['operation'],
+    operation: PendingRow['operation'],
     key: string,
     before: string | null,
     after: string | null,
