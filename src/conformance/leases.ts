@@ -24,6 +24,7 @@ export function leaseConformance(suite: LedgerSuite): void {
   holdingTests(check);
   expiryTests(check);
   handingOverTests(check);
+  floorTests(check);
   guardTests(check);
   const { reopen } = suite;
   if (reopen !== undefined) reopenTest(suite, reopen);
@@ -175,6 +176,47 @@ function handingOverTests(check: Check): void {
   check('breaks the lease of nobody but the named holder', async (ledger) => {
     const epoch = await only(ledger, acquire('one', 0));
     await rejectsWith('LEASE_HELD', ledger.commit([acquire('two', 1, 'three')]));
+    assert.equal((await held(ledger))?.epoch, epoch);
+  });
+}
+
+function floorTests(check: Check): void {
+  const above = (floor: number, owner: string, nowMs: number): LedgerOperation => ({
+    kind: 'acquire',
+    lease: LEASE,
+    owner,
+    ttlMs: TTL_MS,
+    nowMs,
+    floor,
+  });
+
+  check('gives a lease under an epoch above the floor, and goes on from there', async (ledger) => {
+    const first = await only(ledger, above(41, 'one', 0));
+    assert.equal(first, 42);
+    await ledger.commit([release(first)]);
+    assert.equal(await only(ledger, acquire('two', 1)), 43);
+  });
+
+  check(
+    'lifts the holder’s own lease above the floor, and fences its old epoch',
+    async (ledger) => {
+      const old = await only(ledger, acquire('one', 0));
+      const lifted = await only(ledger, above(old + 9, 'one', 1));
+      assert.equal(lifted, old + 10);
+      await rejectsWith('FENCED_OUT', ledger.commit([guard(old), put('key', 'old')]));
+      await ledger.commit([guard(lifted), put('key', 'lifted')]);
+    },
+  );
+
+  check('keeps the holder’s epoch where it is above the floor already', async (ledger) => {
+    const epoch = await only(ledger, above(7, 'one', 0));
+    assert.equal(await only(ledger, above(7, 'one', 1)), epoch);
+    assert.equal(await only(ledger, above(3, 'one', 2)), epoch);
+  });
+
+  check('gives nobody the lease of another for a floor', async (ledger) => {
+    const epoch = await only(ledger, acquire('one', 0));
+    await rejectsWith('LEASE_HELD', ledger.commit([above(99, 'two', 1)]));
     assert.equal((await held(ledger))?.epoch, epoch);
   });
 }

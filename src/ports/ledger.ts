@@ -28,6 +28,10 @@ export type LedgerOperation =
    * Takes a lease that is free, expired, its own already, or held by `breakOwner` (whom the caller
    * knows to be dead). Every change of hands raises the epoch; so does taking one's own lease after
    * it expired or was released. Fails with LEASE_HELD.
+   *
+   * `floor`: the epoch given is greater than this, also where the lease is its own already. For a
+   * holder that met a greater epoch than its own where it works: this ledger never gave it out, so
+   * it is of a ledger that is gone.
    */
   | {
       readonly kind: 'acquire';
@@ -36,6 +40,7 @@ export type LedgerOperation =
       readonly ttlMs: number;
       readonly nowMs: number;
       readonly breakOwner?: string;
+      readonly floor?: number;
     }
   /** Extends a lease; fails with FENCED_OUT if it was lost. */
   | {

@@ -55,7 +55,7 @@ function decideAcquire(
   operation: Extract<LedgerOperation, { readonly kind: 'acquire' }>,
   current: LeaseRow | undefined,
 ): LeaseDecision {
-  const { lease, owner, ttlMs, nowMs, breakOwner } = operation;
+  const { lease, owner, ttlMs, nowMs, breakOwner, floor = -1 } = operation;
   const expiresAtMs = nowMs + ttlMs;
   const held = current !== undefined && current.owner !== null && current.expiresAtMs > nowMs;
   const broken = held && current.owner === breakOwner;
@@ -73,7 +73,8 @@ function decideAcquire(
     };
     return { kind: 'refuse', code: 'LEASE_HELD', failure };
   }
-  const epoch = held && !broken ? current.epoch : (current?.epoch ?? 0) + 1;
+  const next = held && !broken ? current.epoch : (current?.epoch ?? 0) + 1;
+  const epoch = Math.max(next, floor + 1);
   return { kind: 'write', row: { owner, epoch, expiresAtMs }, result: epoch };
 }
 

@@ -44,6 +44,7 @@ function checkOperation(operation: LedgerOperation, where: string): number {
     case 'acquire': {
       checkNumber(operation.ttlMs, 0, 'ttlMs', where);
       checkNumber(operation.nowMs, -Infinity, 'nowMs', where);
+      if (operation.floor !== undefined) checkNumber(operation.floor, 0, 'floor', where);
       const { lease, owner } = operation;
       return checkName(lease, 'a lease', where) + checkName(owner, 'an owner', where);
     }

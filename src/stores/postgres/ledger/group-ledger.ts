@@ -1,0 +1,264 @@
+import { isTallyError, TallyError } from '../../../core/errors.ts';
+import { point } from '../../../observe/point.ts';
+import type {
+  LeaseRecord,
+  Ledger,
+  LedgerOperation,
+  LedgerRecord,
+  LedgerResult,
+  LedgerSupports,
+} from '../../../ports/ledger.ts';
+import type { Database, Session } from '../database.ts';
+import { isConflict, isConnectionLost } from '../errors.ts';
+import {
+  flushOutcomes,
+  flushStatement,
+  flushValues,
+  type FlushRow,
+  type StepOutcome,
+} from './flush.ts';
+import { checkName, checkStep } from './limits.ts';
+import { afterPrefix, fromStored, toStored } from './plain-text.ts';
+import { durableSession } from './session.ts';
+
+/** Steps that may wait; beyond it callers are sent back instead of filling the memory. */
+const WAITING_MAX = 100_000;
+const WAITING_BYTES_MAX: number = 256 * 1024 * 1024;
+/** One flush takes this much at most, so that nobody waits for a transaction without end. */
+const FLUSH_STEPS_MAX = 2_048;
+const FLUSH_OPERATIONS_MAX = 10_000;
+const FLUSH_BYTES_MAX = 16 * 1024 * 1024;
+/** How often a flush that met others in a deadlock is sent again. */
+const TRIES_MAX = 20;
+const RETRY_MS = 20;
+
+interface Waiting {
+  readonly operations: readonly LedgerOperation[];
+  readonly bytes: number;
+  readonly resolve: (result: LedgerResult) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * The ledger of one process. While a flush is under way later callers queue, and the next one carries all of them:
+ * the slower the server, the more steps share a commit. One flush at a time, so that the steps of a caller happen in
+ * the order of its calls.
+ */
+export class GroupLedger implements Ledger {
+  readonly supports: LedgerSupports = { durable: true, shared: true };
+  readonly #database: Database;
+  readonly #where: string;
+  readonly #statement: string;
+  #session: Session | undefined;
+  #waiting: Waiting[] = [];
+  #waitingBytes = 0;
+  #running: Promise<void> | undefined;
+  #reads = 0;
+  #readsEnded: (() => void) | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(database: Database) {
+    this.#database = database;
+    this.#where = `ledger ${database.name}, ${database.where}`;
+    this.#statement = flushStatement(database.schema);
+  }
+
+  async commit(operations: readonly LedgerOperation[]): Promise<LedgerResult> {
+    this.#assertOpen();
+    const bytes = checkStep(operations, this.#where);
+    if (operations.length === 0) return [];
+    const isCrowded = this.#waiting.length >= WAITING_MAX;
+    if (isCrowded || this.#waitingBytes + bytes > WAITING_BYTES_MAX) throw this.#crowded();
+    return new Promise((resolve, reject) => {
+      this.#waitingBytes += bytes;
+      this.#waiting.push({ operations, bytes, resolve, reject });
+      this.#running ??= this.#run();
+    });
+  }
+
+  async get(space: string, key: string): Promise<LedgerRecord | undefined> {
+    checkName(space, 'a space', this.#where);
+    checkName(key, 'a key', this.#where);
+    const { schema } = this.#database;
+    const [row] = await this.#read<LedgerRecord>(
+      `SELECT key, value, version FROM ${schema}.ledger_record WHERE space = $1 AND key = $2`,
+      [toStored(space), toStored(key)],
+    );
+    return row === undefined ? undefined : recordOf(row);
+  }
+
+  async list(
+    space: string,
+    options: { readonly prefix?: string; readonly after?: string; readonly limit?: number } = {},
+  ): Promise<readonly LedgerRecord[]> {
+    const { prefix = '', after, limit } = options;
+    checkName(space, 'a space', this.#where);
+    for (const text of [prefix, after])
+      if (text !== undefined) checkName(text, 'a prefix or key', this.#where);
+    const { schema } = this.#database;
+    const values: (string | number)[] = [toStored(space), toStored(prefix)];
+    const bind = (value: string | number): string => `$${values.push(value)}`;
+    const end = afterPrefix(toStored(prefix));
+    const conditions = [
+      'space = $1 AND key >= $2',
+      ...(end === undefined ? [] : [`key < ${bind(end)}`]),
+      ...(after === undefined ? [] : [`key > ${bind(toStored(after))}`]),
+    ].join(' AND ');
+    const bound = limit === undefined ? '' : ` LIMIT ${bind(limit)}`;
+    const rows = await this.#read<LedgerRecord>(
+      `SELECT key, value, version FROM ${schema}.ledger_record WHERE ${conditions} ORDER BY key${bound}`,
+      values,
+    );
+    return rows.map(recordOf);
+  }
+
+  async leases(): Promise<readonly LeaseRecord[]> {
+    const rows = await this.#read<LeaseRecord>(
+      `SELECT lease, owner, epoch, expires_at_ms AS "expiresAtMs"
+       FROM ${this.#database.schema}.ledger_lease WHERE owner IS NOT NULL ORDER BY lease`,
+      [],
+    );
+    return rows.map(({ lease, owner, epoch, expiresAtMs }) => ({
+      lease: fromStored(lease),
+      owner: fromStored(owner),
+      epoch,
+      expiresAtMs,
+    }));
+  }
+
+  /** Lets what waits come to its end, then closes the connections. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    await this.#running;
+    if (this.#reads > 0) await new Promise<void>((resolve) => (this.#readsEnded = resolve));
+    await this.#session?.close();
+    await this.#database.close();
+  }
+
+  async #read<Row extends object>(
+    text: string,
+    values: readonly (string | number)[],
+  ): Promise<readonly Row[]> {
+    this.#assertOpen();
+    this.#reads += 1;
+    try {
+      return await this.#database.query<Row>(text, values);
+    } finally {
+      this.#reads -= 1;
+      if (this.#reads === 0) this.#readsEnded?.();
+    }
+  }
+
+  async #run(): Promise<void> {
+    // The 64 who were answered together ask again together: each has its say before the flush is sent.
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    while (this.#waiting.length > 0) {
+      const steps = this.#take();
+      try {
+        const outcomes = await this.#flush(steps.map(({ operations }) => operations));
+        for (const [index, { resolve, reject }] of steps.entries()) {
+          const outcome = outcomes[index];
+          if (outcome instanceof TallyError || outcome === undefined) reject(outcome);
+          else resolve(outcome);
+        }
+      } catch (error) {
+        for (const { reject } of steps) reject(error);
+      }
+      // Who was answered may ask again before the next flush is sent.
+      await new Promise<void>((resolve) => process.nextTick(resolve));
+    }
+    this.#running = undefined;
+  }
+
+  /** The steps of the next flush, in the order of the calls. */
+  #take(): readonly Waiting[] {
+    let [count, operations, bytes] = [0, 0, 0];
+    for (const step of this.#waiting) {
+      operations += step.operations.length;
+      const isFull =
+        count >= FLUSH_STEPS_MAX ||
+        operations > FLUSH_OPERATIONS_MAX ||
+        bytes + step.bytes > FLUSH_BYTES_MAX;
+      if (count > 0 && isFull) break;
+      count += 1;
+      bytes += step.bytes;
+    }
+    this.#waitingBytes -= bytes;
+    return this.#waiting.splice(0, count);
+  }
+
+  async #flush(steps: readonly (readonly LedgerOperation[])[]): Promise<StepOutcome[]> {
+    const { clock, random } = this.#database;
+    const values = flushValues(steps);
+    for (let tries = 1; ; tries += 1) {
+      const session = await this.#connected();
+      point('ledger.before-commit');
+      try {
+        const rows = await session.query<FlushRow>(this.#statement, values);
+        point('ledger.after-commit-before-answer');
+        return flushOutcomes(steps, rows, this.#where);
+      } catch (error) {
+        // The server has undone all of it, so it may be sent again; whoever was in the way has gone on.
+        if (isConflict(error) && tries < TRIES_MAX) {
+          await clock.sleep(RETRY_MS * (0.5 + random.next()));
+          continue;
+        }
+        throw await this.#failed(error, session);
+      }
+    }
+  }
+
+  async #connected(): Promise<Session> {
+    if (this.#session !== undefined) return this.#session;
+    const session = await durableSession(this.#database);
+    this.#session = session;
+    // One that breaks while nothing is under way leaves nothing unknown: the next flush opens another.
+    session.client.once('end', () => {
+      if (this.#session === session) this.#session = undefined;
+    });
+    return session;
+  }
+
+  /** What a flush that failed is for those who wait; a connection that broke is given up. */
+  async #failed(error: unknown, session: Session): Promise<unknown> {
+    if (!isConnectionLost(error)) return error;
+    this.#session = undefined;
+    await session.close();
+    return new TallyError('COMMIT_UNKNOWN', {
+      what: 'the connection ended while the ledger was committing',
+      where: this.#where,
+      mend: 'read the records again before deciding; the ledger connects anew by itself',
+      cause: isTallyError(error) ? error.cause : error,
+    });
+  }
+
+  #assertOpen(): void {
+    if (this.#closing === undefined) return;
+    throw new TallyError('STORE_CLOSED', {
+      what: 'the ledger was used after it was closed',
+      where: this.#where,
+      mend: 'stop what uses the ledger before closing it',
+    });
+  }
+
+  #crowded(): TallyError {
+    return new TallyError('STORE_BUSY', {
+      what: `${this.#waiting.length} steps already wait for the ledger`,
+      where: this.#where,
+      mend: 'let callers wait for their answers before they ask again',
+      details: { waitingMax: WAITING_MAX, waitingBytesMax: WAITING_BYTES_MAX },
+    });
+  }
+}
+
+function recordOf({ key, value, version }: LedgerRecord): LedgerRecord {
+  return { key: fromStored(key), value: fromStored(value), version };
+}

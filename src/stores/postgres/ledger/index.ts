@@ -1,0 +1,1 @@
+export { postgresLedger, type PostgresLedgerOptions } from './postgres-ledger.ts';

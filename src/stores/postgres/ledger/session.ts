@@ -1,0 +1,45 @@
+import { TallyError } from '../../../core/errors.ts';
+import type { Database, Session } from '../database.ts';
+
+/**
+ * What the sessions of the ledger and the log rely on, whatever the server or the role is set to: an answered COMMIT
+ * is on the disk, one statement sees what was committed before it, and the plans are those by index, which are right
+ * for few rows at whatever size the tables were when the plan was made.
+ */
+const SETTINGS = `
+SET SESSION default_transaction_isolation = 'read committed';
+SET SESSION default_transaction_read_only = off;
+SET SESSION enable_seqscan = off;
+SET SESSION enable_hashjoin = off;
+SET SESSION enable_mergejoin = off;
+SET SESSION jit = off;
+SET SESSION idle_in_transaction_session_timeout = '10s';
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+`;
+
+/** Opens a connection of its own that commits durably. */
+export async function durableSession(database: Database): Promise<Session> {
+  const session = await database.connect();
+  try {
+    await session.run(SETTINGS);
+    return session;
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+}
+
+/** Refuses a database that cannot hold every text. */
+export async function checkEncoding(database: Database): Promise<void> {
+  const [row] = await database.query<{ encoding: string }>(
+    `SELECT current_setting('server_encoding') AS encoding`,
+  );
+  const encoding = row?.encoding ?? '';
+  if (encoding === 'UTF8' || encoding === 'SQL_ASCII') return;
+  throw new TallyError('CONFIG_INVALID', {
+    what: `the database is encoded in ${encoding}, which does not have every character`,
+    where: database.where,
+    mend: "make a database for it: CREATE DATABASE tally ENCODING 'UTF8' TEMPLATE template0",
+    details: { encoding },
+  });
+}
