@@ -1,13 +1,13 @@
 import { encodeKey } from '../core/codec.ts';
 import { errorText } from '../core/errors.ts';
-import { armPoints, crashPoints, type CrashPoint } from '../observe/point.ts';
-import { seededRandom } from '../runtime/random.ts';
+import { armPoints } from '../observe/point.ts';
 import type { Mutation } from './faulty-ports.ts';
 import { Incarnation, request, type Plan } from './incarnation.ts';
 import { storeOf, Violation } from './invariants.ts';
 import { targets, type ModelChange, type TargetName } from './model.ts';
 import { Workload } from './workload.ts';
-import { calm, running, World, type Weather } from './world.ts';
+import { calm, drawDreaded, drawWeather, type Weather } from './weather.ts';
+import { running, World } from './world.ts';
 
 /** What a schedule came to. */
 export interface Outcome {
@@ -444,33 +444,4 @@ class Schedule {
 
 function shown({ table, key, after }: ModelChange): string {
   return `${table} ${key} ${after ?? 'deleted'}`;
-}
-
-/**
- * The crash point that a third of the schedules come upon again and again, drawn apart: the other schedules are
- * what they would be without it.
- */
-function drawDreaded(seed: number): CrashPoint | undefined {
-  const random = seededRandom(`dreaded ${seed}`);
-  if (random.next() > 1 / 3) return undefined;
-  // A log in memory has no files to crash between.
-  const points = crashPoints.filter((name) => !name.startsWith('log.'));
-  return points[Math.floor(random.next() * points.length)];
-}
-
-/** Most schedules have a few kinds of faults, often; some have all of them, seldom. */
-function drawWeather(world: World, workers: number): Omit<Weather, 'dreaded'> {
-  const some = (probability: number): number =>
-    world.chance(0.5) ? probability * world.random.next() : 0;
-  return {
-    delay: world.chance(0.8) ? world.random.next() * 0.5 : 0,
-    failBefore: some(0.04),
-    failAfter: some(0.04),
-    torn: some(0.3),
-    crash: some(0.006),
-    crashAtPoint: some(0.04),
-    // Only where another worker can take over meanwhile does a pause in the middle of a call tell anything.
-    suspend: some(workers > 1 ? 0.01 : 0.002),
-    writeBusy: some(0.1),
-  };
 }

@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { encodeKey } from '../core/codec.ts';
 import { TallyError } from '../core/errors.ts';
 import type { Key } from '../core/row.ts';
-import { armPoints, type CrashPoint } from '../observe/point.ts';
+import { armPoints } from '../observe/point.ts';
 import type { Random } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import { seededRandom } from '../runtime/random.ts';
@@ -18,34 +18,7 @@ import { Invariants, Violation, type States } from './invariants.ts';
 import { Model, type ModelChange, type TableName } from './model.ts';
 import type { Incarnation } from './incarnation.ts';
 import { virtualClock, type VirtualClock } from './virtual-clock.ts';
-
-/** How often each kind of fault strikes a port call, drawn once for each schedule. */
-export interface Weather {
-  readonly delay: number;
-  readonly failBefore: number;
-  readonly failAfter: number;
-  readonly torn: number;
-  readonly crash: number;
-  /** Of all named crash points that are passed. */
-  readonly crashAtPoint: number;
-  /** A crash point that is hit every other time: those that are passed seldom are hit by chance almost never. */
-  readonly dreaded: CrashPoint | undefined;
-  readonly suspend: number;
-  readonly writeBusy: number;
-}
-
-/** No fault at all. */
-export const calm: Weather = {
-  delay: 0,
-  failBefore: 0,
-  failAfter: 0,
-  torn: 0,
-  crash: 0,
-  crashAtPoint: 0,
-  dreaded: undefined,
-  suspend: 0,
-  writeBusy: 0,
-};
+import { calm, type Weather } from './weather.ts';
 
 /** Thrown where a simulated process dies: nothing that catches it can do any more harm. */
 export class SimulatedCrash extends Error {
