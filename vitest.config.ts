@@ -15,6 +15,8 @@ const config: ViteUserConfig = defineConfig({
       'servers/**/*.test.ts',
     ],
     globalSetup: 'test/support/global-servers.ts',
+    // Only the servers that all tests share say that they have come up.
+    env: { TALLY_SERVERS_QUIET: '1' },
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 30_000,

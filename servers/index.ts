@@ -7,3 +7,5 @@ export {
 } from './postgres.ts';
 export type { PostgresVersion } from './postgres-binaries.ts';
 export { type RedisOptions, type RedisServer, type RedisSettings, startRedis } from './redis.ts';
+export { type Proxy, startProxy } from './proxy.ts';
+export { type StandbyOptions, type StandbyServer, startStandby } from './standby.ts';

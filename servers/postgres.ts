@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process';
 import { chown, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import pg from 'pg';
+import { Client } from 'pg';
 import {
   announce,
+  canReach,
   endOf,
   freePort,
   privateFolder,
@@ -51,6 +52,7 @@ export interface PostgresServer extends AsyncDisposable {
   /** Where its binaries come from. */
   readonly how: string;
   readonly superuser: string;
+  readonly password: string | undefined;
   /** Stops it and removes its data, unless `dir` was given. */
   readonly stop: () => Promise<void>;
   /** kill -9 of the postmaster and of all its children. The data stay, for `restart`. */
@@ -90,7 +92,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   try {
     if (options.from !== undefined) await copyData(options.from, dir, user);
     else await initialize(binaries, dir, folder, user, options);
-    const server = new Server({ binaries, folder, dir, user, options });
+    const server = new Postgres({ binaries, folder, dir, user, options });
     await server.start();
     announce('PostgreSQL', binaries.version, binaries.how, began);
     return server;
@@ -108,7 +110,7 @@ export interface Parts {
   readonly options: PostgresOptions;
 }
 
-export class Server implements PostgresServer {
+export class Postgres implements PostgresServer {
   readonly dir: string;
   readonly superuser: string;
   readonly #parts: Parts;
@@ -127,6 +129,10 @@ export class Server implements PostgresServer {
     return this.#parts.binaries.version;
   }
 
+  get password(): string | undefined {
+    return this.#parts.options.password;
+  }
+
   get how(): string {
     return this.#parts.binaries.how;
   }
@@ -140,8 +146,7 @@ export class Server implements PostgresServer {
   }
 
   get url(): string {
-    const { password } = this.#parts.options;
-    const secret = password === undefined ? '' : `:${encodeURIComponent(password)}`;
+    const secret = this.password === undefined ? '' : `:${encodeURIComponent(this.password)}`;
     return `postgres://${encodeURIComponent(this.superuser)}${secret}@127.0.0.1:${this.#port}/postgres`;
   }
 
@@ -200,7 +205,8 @@ export class Server implements PostgresServer {
       if (started.ended()) {
         throw new Error(`PostgreSQL ${binaries.version} did not start:\n${await endOf(log)}`);
       }
-      if (await this.#answers()) return;
+      // Another server that sits on the port may keep us waiting for its answer.
+      if (await Promise.race([this.#answers(), started.exit.then(() => false)])) return;
       if (Date.now() > deadline) {
         await started.kill();
         throw new Error(`PostgreSQL ${binaries.version} does not answer:\n${await endOf(log)}`);
@@ -229,7 +235,7 @@ export async function query(
   text: string,
   values: readonly unknown[] = [],
 ): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
+  const client = new Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
   // A connection that breaks while nothing runs on it says so here, and would otherwise end the process.
   client.on('error', () => undefined);
   try {
@@ -250,6 +256,11 @@ async function initialize(
 ): Promise<void> {
   const { superuser = 'postgres', password, encoding = 'UTF8', locale = 'C' } = options;
   await mkdir(dir, { recursive: true, mode: 0o700 });
+  if (!(await canReach(dirname(dir), user))) {
+    throw new Error(
+      `the user nobody, as which PostgreSQL runs, cannot reach ${dir}: chmod a+x the folders above it`,
+    );
+  }
   if (user !== undefined) await chown(dir, user.uid, user.gid);
   const secret = join(folder, 'password');
   const args = ['-D', dir, '-U', superuser, '-E', encoding, `--locale=${locale}`, '--no-sync'];

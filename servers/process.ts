@@ -13,6 +13,8 @@ export interface ServerProcess {
   readonly pid: number;
   /** Whether it has ended, by itself or by us. */
   readonly ended: () => boolean;
+  /** Resolves when it has ended. */
+  readonly exit: Promise<void>;
   /** Sends a signal and waits for the end; after `patienceMs` kills it with all its children. */
   readonly end: (signal: NodeJS.Signals, patienceMs: number) => Promise<void>;
   /** Kills it and all its children, as a machine that loses power would. Nothing is left when this returns. */
@@ -57,25 +59,34 @@ export async function startProcess(start: Start): Promise<ServerProcess> {
   const { pid } = child;
   if (pid === undefined) throw new Error(`${start.command} did not start`);
   child.unref();
-  let over = child.exitCode !== null || child.signalCode !== null;
   const guard = start.guard === 'none' ? undefined : startGuard(pid, start.guard.remove);
-  child.once('exit', () => {
-    over = true;
-    guard?.kill('SIGKILL');
+  let over = false;
+  const exit = new Promise<void>((resolve) => {
+    child.once('exit', () => {
+      over = true;
+      guard?.kill('SIGKILL');
+      resolve();
+    });
   });
   const kill = async (): Promise<void> => {
+    if (over) return;
+    child.ref();
     guard?.kill('SIGKILL');
-    if (!over) await killTree(pid);
-    while (!over) await sleep(POLL_MS);
+    await killTree(pid);
+    await exit;
   };
   return {
     pid,
     ended: () => over,
+    exit,
     kill,
     end: async (signal, patienceMs) => {
-      if (!over) signalTo(pid, signal);
-      const deadline = Date.now() + patienceMs;
-      while (!over && Date.now() < deadline) await sleep(POLL_MS);
+      if (over) return;
+      signalTo(pid, signal);
+      const patience = new AbortController();
+      const tired = sleep(patienceMs, undefined, { signal: patience.signal });
+      await Promise.race([exit, tired.catch(() => undefined)]);
+      patience.abort();
       await kill();
     },
   };

@@ -41,6 +41,8 @@ const defaults: RedisSettings = {
   appendonly: 'yes',
   databases: '512',
   daemonize: 'no',
+  // A replica gets its copy at once; in production the primary waits 5 s for others that may want the same.
+  'repl-diskless-sync-delay': '0',
 };
 
 const READY_MS = 30_000;
@@ -52,7 +54,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
   const began = Date.now();
   const binary = await findRedis();
   const folder = await privateFolder('redis', undefined);
-  const server = new Server(binary, folder, options);
+  const server = new Redis(binary, folder, options);
   try {
     await mkdir(server.dir, { recursive: true });
     await server.start();
@@ -64,7 +66,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
   return server;
 }
 
-class Server implements RedisServer {
+class Redis implements RedisServer {
   readonly dir: string;
   readonly #binary: RedisBinary;
   readonly #folder: string;

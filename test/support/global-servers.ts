@@ -1,7 +1,13 @@
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestProject } from 'vitest/node';
-import { ServerUnavailable, startPostgres, startRedis } from '../../servers/index.ts';
+import {
+  type PostgresServer,
+  type PostgresVersion,
+  ServerUnavailable,
+  startPostgres,
+  startRedis,
+} from '../../servers/index.ts';
 import type { SharedServer, SharedServers } from './servers.ts';
 
 declare module 'vitest' {
@@ -42,10 +48,22 @@ function answer(response: ServerResponse, servers: SharedServers): void {
 
 async function startAll(stops: Stop[]): Promise<SharedServers> {
   const [postgres, redis] = await Promise.all([
-    shared('PostgreSQL', process.env['TALLY_POSTGRES_URL'], startPostgres, stops),
+    shared('PostgreSQL', process.env['TALLY_POSTGRES_URL'], startWantedPostgres, stops),
     shared('Redis', process.env['TALLY_REDIS_URL'], startRedis, stops),
   ]);
   return { postgres, redis };
+}
+
+const versions: readonly PostgresVersion[] = ['15', '16', '17', '18'];
+
+/** The PostgreSQL that is found first, or that of TALLY_POSTGRES_VERSION. */
+function startWantedPostgres(): Promise<PostgresServer> {
+  const wanted = process.env['TALLY_POSTGRES_VERSION'] ?? '';
+  const version = versions.find((each) => each === wanted);
+  if (wanted !== '' && version === undefined) {
+    throw new Error(`TALLY_POSTGRES_VERSION is '${wanted}'; it takes ${versions.join(', ')}`);
+  }
+  return startPostgres(version === undefined ? {} : { version });
 }
 
 async function shared(

@@ -1,10 +1,10 @@
-import pg from 'pg';
+import { Client } from 'pg';
 import { createClient } from 'redis';
 import { describe, expect, test } from 'vitest';
 import { freshDatabase, freshRedis, hasPostgres, hasRedis, postgresUrl } from './servers.ts';
 
 async function rowsOf(url: string, text: string): Promise<unknown[]> {
-  const client = new pg.Client({ connectionString: url });
+  const client = new Client({ connectionString: url });
   await client.connect();
   try {
     const { rows } = await client.query<Record<string, unknown>>(text);
@@ -27,7 +27,7 @@ describe.skipIf(!hasPostgres)('a fresh database', () => {
       database.url,
       `SELECT pg_create_logical_replication_slot('${slot}', 'pgoutput', false)`,
     );
-    const idler = new pg.Client({ connectionString: database.url });
+    const idler = new Client({ connectionString: database.url });
     const ended = new Promise((resolve) => idler.once('end', resolve));
     idler.on('error', () => undefined);
     await idler.connect();

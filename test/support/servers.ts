@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import pg from 'pg';
+import { Client } from 'pg';
 import { createClient } from 'redis';
 import { inject } from 'vitest';
 
@@ -57,8 +57,8 @@ export async function freshDatabase(options: DatabaseOptions = {}): Promise<Fres
   };
 }
 
-async function asSuperuser(work: (client: pg.Client) => Promise<unknown>): Promise<void> {
-  const client = new pg.Client({ connectionString: postgresUrl() });
+async function asSuperuser(work: (client: Client) => Promise<unknown>): Promise<void> {
+  const client = new Client({ connectionString: postgresUrl() });
   await client.connect();
   try {
     await work(client);
@@ -69,7 +69,7 @@ async function asSuperuser(work: (client: pg.Client) => Promise<unknown>): Promi
 
 const SLOT_DROP_MS = 10_000;
 
-async function drop(client: pg.Client, name: string): Promise<void> {
+async function drop(client: Client, name: string): Promise<void> {
   // Nobody new comes in; who is there is sent away until the slots are free, since a worker may still be reconnecting.
   await client.query(`ALTER DATABASE ${name} ALLOW_CONNECTIONS false`);
   const deadline = Date.now() + SLOT_DROP_MS;
