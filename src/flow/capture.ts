@@ -5,7 +5,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Log, LogAppender, LogRecord } from '../ports/log.ts';
 import type { Source, SourceCursor, SourceEntry } from '../ports/source.ts';
-import { takeLease, type HeldLease } from '../runtime/lease.ts';
+import { workUnderLease, type HeldLease } from '../runtime/lease.ts';
 import { Acknowledger, confirmedCursor } from './acknowledger.ts';
 import { claimEpoch, descends, historyLost, type Epoch } from './epochs.ts';
 import { commitOf, recordOf } from './record.ts';
@@ -49,16 +49,16 @@ export interface CaptureObserver {
  *   Otherwise: 1. acknowledged 42  2. the source forgets 42  3. crash  4. the log ends at 41.
  */
 export async function capture(options: CaptureOptions): Promise<void> {
-  const { lane, ledger, clock, source, log, observer, signal } = options;
+  const { lane, ledger, clock, owner, isDead, observer, signal } = options;
   observer.state('starting');
-  const lease = await takeLease({
-    ledger,
-    clock,
-    lease: `capture/${lane}`,
-    owner: options.owner,
-    isDead: options.isDead,
-    signal,
-  });
+  await workUnderLease(
+    { ledger, clock, lease: `capture/${lane}`, owner, isDead, signal },
+    (lease) => captureUnder(lease, options),
+  );
+}
+
+async function captureUnder(lease: HeldLease, options: CaptureOptions): Promise<void> {
+  const { lane, ledger, clock, source, log, signal } = options;
   try {
     await source.prepare(options.tables);
     await source.claim(lease.epoch);

@@ -1,7 +1,7 @@
 import { isTallyError, TallyError } from '../core/errors.ts';
 import { point } from '../observe/point.ts';
 import { BACKOFF_DEFAULT, retry } from '../runtime/backoff.ts';
-import { takeLease, type HeldLease } from '../runtime/lease.ts';
+import { workUnderLease, type HeldLease } from '../runtime/lease.ts';
 import { backfill, needsBackfill } from './backfill.ts';
 import { presentEpoch } from './epochs.ts';
 import {
@@ -59,15 +59,10 @@ export class FlowRunner {
     const { ledger, clock, name, owner, isDead, observer } = this.#options;
     observer.state('starting');
     try {
-      const lease = await takeLease({
-        ledger,
-        clock,
-        lease: `flow/${name}`,
-        owner,
-        isDead,
-        signal: outer,
-      });
-      await this.#runUnder(lease, outer);
+      await workUnderLease(
+        { ledger, clock, lease: `flow/${name}`, owner, isDead, signal: outer },
+        (lease) => this.#runUnder(lease, outer),
+      );
     } catch (error) {
       // Another worker has the flow: what was asked here is for that one. Done later, after taking the flow
       // back, it would be about other parked work than the person saw.

@@ -7,7 +7,13 @@ import {
   type MemoryLedger,
   type MemoryState,
 } from '../stores/memory/index.ts';
-import { LEASE_TTL_MS, takeLease, type HeldLease, type LeaseOptions } from './lease.ts';
+import {
+  LEASE_TTL_MS,
+  takeLease,
+  workUnderLease,
+  type HeldLease,
+  type LeaseOptions,
+} from './lease.ts';
 
 interface Table {
   readonly clock: VirtualClock;
@@ -167,4 +173,86 @@ test('what a lease guards is refused once the lease has changed hands', async ()
     ledger.commit([held.guard, { kind: 'put', space: 's', key: 'k', value: 'v' }]),
   ).rejects.toMatchObject({ code: 'FENCED_OUT' });
   expect(await ledger.get('s', 'k')).toBeUndefined();
+});
+
+/** Works as a flow does: the target remembers the greatest epoch that ever opened it. */
+function worker(
+  { clock, ledger }: Table,
+  remembered: { epoch: number },
+  owner: string,
+): Promise<void> {
+  const options = {
+    ledger,
+    clock,
+    lease: 'flow/a',
+    owner,
+    isDead: () => false,
+    signal: new AbortController().signal,
+  };
+  return workUnderLease(options, async (lease) => {
+    try {
+      if (lease.epoch < remembered.epoch)
+        throw new TallyError('FENCED_OUT', {
+          what: 'a newer one',
+          details: { holder: remembered.epoch },
+        });
+      remembered.epoch = lease.epoch;
+    } catch (error) {
+      await lease.check();
+      throw error;
+    } finally {
+      await lease.release();
+    }
+  });
+}
+
+test('a lease is taken above an epoch that the target remembers of a ledger that is gone', async () => {
+  const remembered = { epoch: 41 };
+  const found = table();
+  await worker(found, remembered, 'one');
+  expect(remembered.epoch).toBe(42);
+  expect((await found.take('two')).epoch).toBe(43);
+});
+
+test('a worker whose lease went to a live one does not outbid it', async () => {
+  const found = table();
+  const options = {
+    ledger: found.ledger,
+    clock: found.clock,
+    lease: 'flow/a',
+    owner: 'zombie',
+    isDead: () => false,
+    signal: new AbortController().signal,
+  };
+  const tried: number[] = [];
+  const outcome = workUnderLease(options, async (lease) => {
+    tried.push(lease.epoch);
+    const live = await found.take('live', { isDead: () => true, floor: 20 });
+    throw new TallyError('FENCED_OUT', { what: 'a newer one', details: { holder: live.epoch } });
+  });
+  await expect(outcome).rejects.toMatchObject({ code: 'LEASE_HELD' });
+  expect(tried).toEqual([1]);
+});
+
+test('a worker that is outbid again and again gives up after a few tries', async () => {
+  const { clock, ledger } = table();
+  const options = {
+    ledger,
+    clock,
+    lease: 'flow/a',
+    owner: 'one',
+    isDead: () => false,
+    signal: new AbortController().signal,
+  };
+  const tried: number[] = [];
+  const outcome = workUnderLease(options, async (lease) => {
+    tried.push(lease.epoch);
+    await lease.release();
+    throw new TallyError('FENCED_OUT', {
+      what: 'a newer one',
+      details: { holder: lease.epoch + 1 },
+    });
+  });
+  await expect(outcome).rejects.toMatchObject({ code: 'FENCED_OUT' });
+  expect(tried).toEqual([1, 3, 5, 7, 9]);
 });

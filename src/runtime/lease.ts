@@ -6,6 +6,11 @@ import type { Ledger, LedgerOperation } from '../ports/ledger.ts';
 export const LEASE_TTL_MS = 10_000;
 
 const RENEWALS_PER_TERM = 3;
+/**
+ * How often in a row a lease is lifted above a remembered epoch: source, log and target have one each. Whom somebody
+ * else keeps outbidding (two applications with two ledgers on one target) stands by, instead of outbidding at once.
+ */
+const LIFTS_MAX = 4;
 /** How often a renewal that failed is tried in the time of one term. */
 const TRIES_PER_TERM = 20;
 
@@ -17,6 +22,8 @@ export interface LeaseOptions {
   /** Whether the holder, by its owner text, is known to be dead: then its lease is taken at once. */
   readonly isDead: (owner: string) => boolean;
   readonly ttlMs?: number;
+  /** The epoch given is greater than this. */
+  readonly floor?: number;
   readonly signal: AbortSignal;
 }
 
@@ -39,6 +46,7 @@ export interface HeldLease {
 export async function takeLease(options: LeaseOptions): Promise<HeldLease> {
   const { ledger, clock, lease, owner } = options;
   const ttlMs = options.ttlMs ?? LEASE_TTL_MS;
+  const floor = options.floor === undefined ? {} : { floor: options.floor };
   const holder = (await ledger.leases()).find((record) => record.lease === lease);
   const breakOwner =
     holder !== undefined && holder.owner !== owner && options.isDead(holder.owner)
@@ -47,9 +55,43 @@ export async function takeLease(options: LeaseOptions): Promise<HeldLease> {
   // The term runs from before the ledger was asked: the ledger cannot have counted it from later.
   const startedAtMs = clock.monotonicMs();
   const [epoch = 0] = await ledger.commit([
-    { kind: 'acquire', lease, owner, ttlMs, nowMs: clock.nowMs(), ...breakOwner },
+    { kind: 'acquire', lease, owner, ttlMs, nowMs: clock.nowMs(), ...breakOwner, ...floor },
   ]);
   return held(options, epoch, new Renewal(options, ttlMs, epoch, startedAtMs));
+}
+
+/**
+ * Takes a lease and works under it; `work` releases it. Where a target, a source or a log says that a greater epoch
+ * than ours holds it, while the ledger says that the lease is ours, that epoch was given out by a ledger that is gone:
+ * the lease is taken again above it, and the work begins anew.
+ *
+ * A worker that lost its lease to a live one does not come by it like this. Otherwise: 1. a worker is suspended
+ * 2. another takes over  3. the first goes on, is refused by the target, and outbids the one that took over. It is
+ * the ledger that decides: only whom it gives the lease has an epoch to raise, and it gives nobody a lease that is held.
+ */
+export async function workUnderLease(
+  options: LeaseOptions,
+  work: (lease: HeldLease) => Promise<void>,
+): Promise<void> {
+  let floor = options.floor;
+  for (let lifts = 0; ; lifts += 1) {
+    const lease = await takeLease(floor === undefined ? options : { ...options, floor });
+    try {
+      await work(lease);
+      return;
+    } catch (error) {
+      const remembered = epochAbove(error, lease.epoch);
+      if (remembered === undefined || options.signal.aborted || lifts >= LIFTS_MAX) throw error;
+      floor = remembered;
+    }
+  }
+}
+
+/** The epoch that a store names as the one that holds it, if it is above ours. */
+function epochAbove(error: unknown, epoch: number): number | undefined {
+  if (!isTallyError(error, 'FENCED_OUT')) return undefined;
+  const { holder } = error.details;
+  return Number.isSafeInteger(holder) && Number(holder) > epoch ? Number(holder) : undefined;
 }
 
 /**

@@ -243,6 +243,6 @@ async function fencedOut(db: Database, worker: Worker): Promise<TallyError> {
     mend: replaced
       ? 'nothing; the newer worker goes on'
       : 'open the generation that the sink names as current',
-    details: { flow, generation, workerEpoch, newest },
+    details: { flow, generation, workerEpoch, ...(replaced ? { holder: newest } : {}) },
   });
 }

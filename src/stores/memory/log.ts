@@ -218,5 +218,6 @@ function fence(log: LogState, workerEpoch: number): void {
   throw new TallyError('FENCED_OUT', {
     what: `an appender of epoch ${workerEpoch} was replaced by one of epoch ${log.workerEpoch}`,
     mend: 'nothing; the newer worker goes on',
+    details: { workerEpoch, holder: log.workerEpoch },
   });
 }

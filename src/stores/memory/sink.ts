@@ -310,6 +310,7 @@ function fence(flow: string, state: FlowState, workerEpoch: number): void {
     what: `a worker of epoch ${workerEpoch} was replaced by one of epoch ${state.workerEpoch}`,
     where: `flow ${flow}`,
     mend: 'nothing; the newer worker goes on',
+    details: { workerEpoch, holder: state.workerEpoch },
   });
 }
 

@@ -261,6 +261,7 @@ function fence(source: SourceState, workerEpoch: number): void {
   throw new TallyError('FENCED_OUT', {
     what: `a worker of epoch ${workerEpoch} was replaced by one of epoch ${source.workerEpoch}`,
     mend: 'nothing; the newer worker goes on',
+    details: { workerEpoch, holder: source.workerEpoch },
   });
 }
 

@@ -40,12 +40,13 @@ export function logFull(dir: string, bytesMax: number, bytes: number): TallyErro
   });
 }
 
-export function fencedOut(dir: string, epoch: number): TallyError {
+/** `holder`: the epoch of whoever has it, where that is known. */
+export function fencedOut(dir: string, epoch: number, holder?: number): TallyError {
   return new TallyError('FENCED_OUT', {
     what: `the log was opened for appending after epoch ${epoch}; the newer appender owns it`,
     where: dir,
     mend: 'stop this worker, and let it take the lease anew before it appends',
-    details: { dir, epoch },
+    details: { dir, epoch, ...(holder === undefined ? {} : { holder }) },
   });
 }
 

@@ -102,7 +102,8 @@ export async function claim(
   for (;;) {
     const before = await list(dir);
     const ranks = [...before.claims, ...before.live];
-    if (ranks.some((rank) => rank.epoch > epoch)) throw fencedOut(dir, epoch);
+    const holder = Math.max(-1, ...ranks.map((rank) => rank.epoch));
+    if (holder > epoch) throw fencedOut(dir, epoch, holder);
     const turns = ranks.filter((rank) => rank.epoch === epoch).map(({ turn }) => turn);
     const rank = { epoch, turn: Math.max(-1, ...turns) + 1 };
     const path = join(dir, `${digits(epoch, 5)}-${digits(rank.turn, 4)}.claim`);

@@ -121,7 +121,7 @@ class SegmentLog implements Log {
     return await this.#inTurn(async () => {
       const current = this.#appender;
       if (current !== undefined && workerEpoch < current.rank.epoch)
-        throw fencedOut(this.#options.dir, workerEpoch);
+        throw fencedOut(this.#options.dir, workerEpoch, current.rank.epoch);
       await current?.supersede();
       return await this.#takeOver(workerEpoch);
     });
@@ -232,8 +232,8 @@ class SegmentLog implements Log {
     const { dir } = this.#options;
     const claimed = await claim(dir, epoch);
     const { segments, tail } = await this.#readDirectory();
-    if (segments.some((segment) => compareRanks(segment, claimed.rank) > 0))
-      throw fencedOut(dir, epoch);
+    const newer = segments.findLast((segment) => compareRanks(segment, claimed.rank) > 0);
+    if (newer !== undefined) throw fencedOut(dir, epoch, newer.epoch);
     const head = { last: tail?.last, commit: tail?.commit, commitAt: tail?.commitAt };
     const made = await createSegment(dir, tail?.next ?? 0, claimed.rank, head);
     point('log.after-new-segment');

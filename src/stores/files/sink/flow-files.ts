@@ -77,7 +77,7 @@ export class FlowFiles {
       what: `worker epoch ${claim.workerEpoch} has taken over flow ${this.flow} from ${workerEpoch}`,
       where: this.#claim,
       mend: 'stop this worker; it may go on only under a newer lease',
-      details: { flow: this.flow, held: claim.workerEpoch, workerEpoch },
+      details: { flow: this.flow, holder: claim.workerEpoch, workerEpoch },
     });
   }
 

@@ -33,6 +33,65 @@ CREATE TABLE IF NOT EXISTS ${schema}.ledger_lease (
 CREATE SEQUENCE IF NOT EXISTS ${schema}.ledger_version;
 `;
 
+const put = (schema: string): string => `IF op.kind = 1 THEN
+      IF op.n < 0 THEN
+        INSERT INTO ${schema}.ledger_record AS r VALUES (op.a, op.b, op.c, nextval('${schema}.ledger_version'))
+          ON CONFLICT (space, key) DO UPDATE SET value = excluded.value, version = excluded.version
+          RETURNING r.version INTO result;
+      ELSIF op.n = 0 THEN
+        INSERT INTO ${schema}.ledger_record AS r VALUES (op.a, op.b, op.c, nextval('${schema}.ledger_version'))
+          ON CONFLICT (space, key) DO NOTHING RETURNING r.version INTO result;
+      ELSE
+        UPDATE ${schema}.ledger_record r SET value = op.c, version = nextval('${schema}.ledger_version')
+          WHERE r.space = op.a AND r.key = op.b AND r.version = op.n RETURNING r.version INTO result;
+      END IF;
+      IF result IS NOT NULL THEN
+        RETURN NEXT;
+        CONTINUE;
+      END IF;`;
+
+const remove = (schema: string): string => `ELSIF op.kind = 2 THEN
+      IF op.n < 0 THEN
+        DELETE FROM ${schema}.ledger_record r WHERE r.space = op.a AND r.key = op.b;
+        CONTINUE;
+      ELSIF op.n = 0 THEN
+        -- Made and deleted: until COMMIT nobody else can make it.
+        INSERT INTO ${schema}.ledger_record AS r VALUES (op.a, op.b, '', 0)
+          ON CONFLICT (space, key) DO NOTHING RETURNING 0 INTO result;
+        IF result IS NOT NULL THEN
+          DELETE FROM ${schema}.ledger_record r WHERE r.space = op.a AND r.key = op.b;
+          CONTINUE;
+        END IF;
+      ELSE
+        DELETE FROM ${schema}.ledger_record r WHERE r.space = op.a AND r.key = op.b AND r.version = op.n
+          RETURNING 0 INTO result;
+        CONTINUE WHEN result IS NOT NULL;
+      END IF;`;
+
+const lease = (schema: string): string => `ELSE
+      SELECT * INTO l FROM ${schema}.ledger_lease r WHERE r.lease = op.a;
+      IF op.kind = 4 THEN
+        held := l.owner IS NOT NULL AND l.expires_at_ms > op.now_ms;
+        IF NOT held OR l.owner = op.b OR l.owner = op.c THEN
+          result := l.epoch;
+          IF NOT held OR l.owner IS NOT DISTINCT FROM op.c THEN result := result + 1; END IF;
+          IF result <= op.n THEN result := op.n + 1; END IF;
+          UPDATE ${schema}.ledger_lease r SET owner = op.b, epoch = result, expires_at_ms = op.until_ms
+            WHERE r.lease = op.a;
+          RETURN NEXT;
+          CONTINUE;
+        END IF;
+      ELSIF l.owner IS NOT NULL AND l.epoch = op.n THEN
+        IF op.kind = 5 THEN
+          UPDATE ${schema}.ledger_lease r SET expires_at_ms = op.until_ms WHERE r.lease = op.a;
+          result := l.epoch;
+          RETURN NEXT;
+        ELSIF op.kind = 6 THEN
+          UPDATE ${schema}.ledger_lease r SET owner = NULL, expires_at_ms = 0 WHERE r.lease = op.a;
+        END IF;
+        CONTINUE;
+      END IF;`;
+
 /*
  * Applies the operations from \`low\` to \`high\`, one after the other. A step that is refused before it has written
  * anything is left out, with a row that says why; one that has (\`undone\`) is undone by the caller's block.
@@ -57,62 +116,9 @@ BEGIN
     operation := low + op.at - 1;
     result := NULL;
     refusal := NULL;
-    IF op.kind = 1 THEN
-      IF op.n < 0 THEN
-        INSERT INTO ${schema}.ledger_record AS r VALUES (op.a, op.b, op.c, nextval('${schema}.ledger_version'))
-          ON CONFLICT (space, key) DO UPDATE SET value = excluded.value, version = excluded.version
-          RETURNING r.version INTO result;
-      ELSIF op.n = 0 THEN
-        INSERT INTO ${schema}.ledger_record AS r VALUES (op.a, op.b, op.c, nextval('${schema}.ledger_version'))
-          ON CONFLICT (space, key) DO NOTHING RETURNING r.version INTO result;
-      ELSE
-        UPDATE ${schema}.ledger_record r SET value = op.c, version = nextval('${schema}.ledger_version')
-          WHERE r.space = op.a AND r.key = op.b AND r.version = op.n RETURNING r.version INTO result;
-      END IF;
-      IF result IS NOT NULL THEN
-        RETURN NEXT;
-        CONTINUE;
-      END IF;
-    ELSIF op.kind = 2 THEN
-      IF op.n < 0 THEN
-        DELETE FROM ${schema}.ledger_record r WHERE r.space = op.a AND r.key = op.b;
-        CONTINUE;
-      ELSIF op.n = 0 THEN
-        -- Made and deleted: until COMMIT nobody else can make it.
-        INSERT INTO ${schema}.ledger_record AS r VALUES (op.a, op.b, '', 0)
-          ON CONFLICT (space, key) DO NOTHING RETURNING 0 INTO result;
-        IF result IS NOT NULL THEN
-          DELETE FROM ${schema}.ledger_record r WHERE r.space = op.a AND r.key = op.b;
-          CONTINUE;
-        END IF;
-      ELSE
-        DELETE FROM ${schema}.ledger_record r WHERE r.space = op.a AND r.key = op.b AND r.version = op.n
-          RETURNING 0 INTO result;
-        CONTINUE WHEN result IS NOT NULL;
-      END IF;
-    ELSE
-      SELECT * INTO l FROM ${schema}.ledger_lease r WHERE r.lease = op.a;
-      IF op.kind = 4 THEN
-        held := l.owner IS NOT NULL AND l.expires_at_ms > op.now_ms;
-        IF NOT held OR l.owner = op.b OR l.owner = op.c THEN
-          result := l.epoch;
-          IF NOT held OR l.owner IS NOT DISTINCT FROM op.c THEN result := result + 1; END IF;
-          IF result <= op.n THEN result := op.n + 1; END IF;
-          UPDATE ${schema}.ledger_lease r SET owner = op.b, epoch = result, expires_at_ms = op.until_ms
-            WHERE r.lease = op.a;
-          RETURN NEXT;
-          CONTINUE;
-        END IF;
-      ELSIF l.owner IS NOT NULL AND l.epoch = op.n THEN
-        IF op.kind = 5 THEN
-          UPDATE ${schema}.ledger_lease r SET expires_at_ms = op.until_ms WHERE r.lease = op.a;
-          result := l.epoch;
-          RETURN NEXT;
-        ELSIF op.kind = 6 THEN
-          UPDATE ${schema}.ledger_lease r SET owner = NULL, expires_at_ms = 0 WHERE r.lease = op.a;
-        END IF;
-        CONTINUE;
-      END IF;
+    ${put(schema)}
+    ${remove(schema)}
+    ${lease(schema)}
     END IF;
     -- Refused. What is there instead is for the message.
     refused := op.step;
