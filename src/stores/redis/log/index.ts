@@ -1,0 +1,1 @@
+export { redisLog, type RedisLogDefinition, type RedisLogOptions } from './definition.ts';
