@@ -157,12 +157,14 @@ export class Generation implements AsyncDisposable {
       signal,
       ending.signal,
       ...(pause.asked === undefined ? [] : [pause.asked]),
+      ...(this.session.lost === undefined ? [] : [this.session.lost]),
     ]);
     let reading = this.#read(this.#checkpoint?.log ?? 0, waiting);
     try {
       for (;;) {
         const batch = await reading;
         if (signal.aborted) return 'aborted';
+        this.#checkHeld();
         // The next batch is read while this one is applied; both are bounded.
         reading = this.#read(batch.next, waiting);
         reading.catch(() => undefined);
@@ -247,6 +249,19 @@ export class Generation implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.session.close();
+  }
+
+  /** Throws if the target has lost what was applied; before that, barriers hear that nothing is certain. */
+  #checkHeld(): void {
+    const { lost } = this.session;
+    if (lost?.aborted !== true) return;
+    if (this.#checkpoint !== undefined)
+      this.parts.observer.progress(
+        { ...this.#checkpoint, through: undefined },
+        this.parked.units(),
+        undefined,
+      );
+    throw lost.reason as Error;
   }
 
   #read(from: number, signal: AbortSignal): Promise<LogBatch> {

@@ -1,6 +1,6 @@
 import type { Change } from '../core/change.ts';
 import { decodeValue } from '../core/codec.ts';
-import { ORDINAL_MAX } from '../core/position.ts';
+import { compareIdentities, ORDINAL_MAX } from '../core/position.ts';
 import type { Write } from '../core/write.ts';
 import type { LogRecord } from '../ports/log.ts';
 import type { Checkpoint } from '../ports/sink.ts';
@@ -23,8 +23,16 @@ export async function retryParked(
   changes: readonly ParkedChange[],
   signal: AbortSignal,
 ): Promise<readonly ParkedChange[]> {
-  const { checkpoint } = generation;
+  const { checkpoint, parts } = generation;
   if (checkpoint === undefined) return [];
+  const { last } = checkpoint;
+  // A fold takes changes in their order, each once. Otherwise: 1. a poisoned change of 15 is parked  2. crash,
+  // before the batch with it is applied  3. its projection is mended, it is retried and forgotten  4. the stream
+  // comes to 15, where nothing is parked any more, and folds it in again.
+  if (parts.definition.projection.kind === 'fold')
+    changes = changes.filter(
+      (change) => last !== undefined && compareIdentities(change, last) <= 0,
+    );
   // Rows that a target refused come first, and are forgotten before anything is folded in. Otherwise: 1. a
   // group is refused as it was at 13  2. a poisoned row of 13 is folded in, the group is written with it
   // 3. the refused row of the same stamp, without it, is written over that, now or after a crash.

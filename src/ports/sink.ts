@@ -110,6 +110,12 @@ export interface SinkReport {
 
 /** One flow's hold on its target. Calls never overlap. */
 export interface SinkSession extends AsyncDisposable {
+  /**
+   * Aborts, with a retryable error, when the target turned out not to hold any more what this session applied: it
+   * was restarted without its data, restored, or a replica that lacked the last writes took its place. The engine
+   * then believes nothing of it, and opens another session. For stores that can be told so while nothing is applied.
+   */
+  readonly lost?: AbortSignal;
   /** As the target holds it now. */
   checkpoint(): Promise<Checkpoint | undefined>;
   /** Applies a batch exactly once in effect. Throws (retryable) if the outcome of all is unknown. */
