@@ -127,7 +127,7 @@ async function look(database: Database, walsender: TimelineConnection): Promise<
   return {
     system: row.system,
     recovering: row.recovering,
-    offset: Number(row.lsn ?? 1) - 1,
+    offset: (row.lsn ?? 1) - 1,
     timeline,
   };
 }

@@ -47,7 +47,7 @@ export async function readVitals(database: Database, slot?: string): Promise<Vit
   ];
   // One after the other: measuring must not take half the pool from the application.
   for (const group of groups) measures.push(...(await readGroup(database, group)));
-  return { system: 'postgres', version: String(server['version']), measures };
+  return { system: 'postgres', version: said(server['version']), measures };
 }
 
 async function readGroup(database: Database, group: Group): Promise<readonly Vital[]> {
@@ -214,7 +214,7 @@ const activityGroups: readonly Group[] = [
         ? []
         : [
             text(
-              `${String(row['pid'])} ${String(row['state'] ?? '')}`.trim(),
+              `${said(row['pid'])} ${said(row['state'] ?? '')}`.trim(),
               'oldest_transaction_session',
               'Its process id and what it does.',
             ),
@@ -300,16 +300,21 @@ const sizeGroup: Group = {
   ],
 };
 
+/** A cell of a statement above: text or a number. */
+function said(value: unknown): string {
+  return typeof value === 'string' ? value : String(Number(value));
+}
+
 function number(value: unknown): number {
   return Number(value ?? 0);
 }
 
 function text(value: unknown, name: string, about?: string): Vital {
-  return { name, value: String(value), ...(about === undefined ? {} : { about }) };
+  return { name, value: said(value), ...(about === undefined ? {} : { about }) };
 }
 
 function position(value: unknown, name: string, about: string): Vital {
-  return { name, value: String(value ?? 'none'), unit: 'position', about };
+  return { name, value: said(value ?? 'none'), unit: 'position', about };
 }
 
 function bytes(value: unknown, name: string, about: string): Vital {

@@ -1,3 +1,4 @@
+import type { TallyError } from '../../../core/errors.ts';
 import type { Finding } from '../../../ports/diagnose.ts';
 import { identifier, literal } from '../database.ts';
 
@@ -14,6 +15,17 @@ export function warn(check: string, found: string, remedy: string): Finding {
 /** It does not work. */
 export function fail(check: string, found: string, remedy: string): Finding {
   return { level: 'fail', check, found, remedy };
+}
+
+/** An error of ours, taken apart again into what was found and what mends it. */
+export function failure(check: string, error: TallyError): Finding {
+  const [found = '', mend] = error.message.split(' To mend it: ');
+  return {
+    level: 'fail',
+    check,
+    found: found.replace(/\.$/, ''),
+    ...(mend === undefined ? {} : { remedy: mend.replace(/\.$/, '') }),
+  };
 }
 
 /** A setting of the whole server, and what makes it take effect. */

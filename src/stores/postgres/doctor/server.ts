@@ -127,7 +127,10 @@ async function checkPooler(database: Database): Promise<Finding> {
 }
 
 /** What a new slot or snapshot would wait for. */
-export async function checkTransactions(database: Database): Promise<readonly Finding[]> {
+export async function checkTransactions(
+  database: Database,
+  longMs: number = TRANSACTION_LONG_MS,
+): Promise<readonly Finding[]> {
   const [open] = await database.query<{
     readonly pid: number;
     readonly state: string | null;
@@ -144,7 +147,7 @@ export async function checkTransactions(database: Database): Promise<readonly Fi
      FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared LIMIT 3`,
   );
   const findings = prepared
-    .filter(({ age }) => age > TRANSACTION_LONG_MS)
+    .filter(({ age }) => age > longMs)
     .map(({ gid, age }) =>
       warn(
         'prepared_transactions',
@@ -152,7 +155,7 @@ export async function checkTransactions(database: Database): Promise<readonly Fi
         `COMMIT PREPARED '${gid.replaceAll("'", "''")}'; or ROLLBACK PREPARED (as who prepared it or a superuser)`,
       ),
     );
-  if (open !== undefined && open.age > TRANSACTION_LONG_MS)
+  if (open !== undefined && open.age > longMs)
     findings.push(
       warn(
         'long_transactions',

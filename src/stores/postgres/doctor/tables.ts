@@ -1,26 +1,21 @@
+import { isTallyError } from '../../../core/errors.ts';
 import type { Finding } from '../../../ports/diagnose.ts';
 import type { Database } from '../database.ts';
-import { fail, ok, sqlName, warn } from './finding.ts';
+import { inspectTable, type CapturedTable } from '../source/table.ts';
+import { fail, failure, ok, sqlName, warn } from './finding.ts';
 import type { Server } from './server.ts';
 
 /** Partitions that one finding names; the others are alike. */
 const PARTITIONS_SHOWN_MAX = 5;
 
 interface TableRow {
-  /** As the application named it. */
-  readonly asked: string;
-  readonly schema: string | null;
-  readonly table: string;
-  readonly kind: string;
-  readonly persistence: string;
   readonly owner: string;
   readonly mine: boolean;
   readonly select: boolean;
   readonly usage: boolean;
   readonly rowSecurity: boolean;
-  readonly primaryKey: boolean;
   readonly published: boolean;
-  /** Filters or column lists of the publication for this table. */
+  /** A filter or column list of the publication for this table. */
   readonly restricted: boolean;
   /** JSON: tables that hold rows (itself or its leaf partitions) and do not log whole rows before. */
   readonly unidentified: string;
@@ -49,21 +44,39 @@ export async function checkTables(
   );
   const findings = checkPublication(publication, present);
   for (const asked of tables) {
-    const row = await readTable(database, publication, asked);
-    if (row.schema === null) {
-      findings.push(
-        fail(
-          `table ${asked}`,
-          'does not exist',
-          'correct its name in the flow, write its schema before it (sales.orders), or run the migration that makes it',
-        ),
-      );
-      continue;
-    }
-    const found = checkTable(server, publication, present, { ...row, schema: row.schema });
+    const found = await checkTable(database, server, { asked, publication, present });
     findings.push(...(found.length > 0 ? found : [ok(`table ${asked}`, 'can be captured')]));
   }
   return findings;
+}
+
+interface Asked {
+  readonly asked: string;
+  readonly publication: string;
+  readonly present: PublicationRow | undefined;
+}
+
+/** First what capture itself would refuse, in its own words; then rights. */
+async function checkTable(
+  database: Database,
+  server: Server,
+  { asked, publication, present }: Asked,
+): Promise<readonly Finding[]> {
+  const check = `table ${asked}`;
+  let table: CapturedTable;
+  try {
+    table = await inspectTable(database, asked);
+  } catch (error) {
+    if (isTallyError(error, 'TABLE_UNKNOWN', 'TABLE_UNSUPPORTED')) return [failure(check, error)];
+    throw error;
+  }
+  const [row] = await database.query<TableRow>(TABLE, [table.oid, publication]);
+  if (row === undefined) return [fail(check, 'was dropped meanwhile', 'run it again')];
+  return [
+    ...checkIdentity(check, table, row),
+    ...checkRights(check, server, table, row),
+    ...checkPublished(check, publication, present, table, row),
+  ];
 }
 
 function checkPublication(publication: string, row: PublicationRow | undefined): Finding[] {
@@ -93,67 +106,42 @@ function checkPublication(publication: string, row: PublicationRow | undefined):
     : [ok(check, row.mine ? 'is there' : `is there, and belongs to ${row.owner}`)];
 }
 
-function checkTable(
-  server: Server,
-  publication: string,
-  present: PublicationRow | undefined,
-  row: TableRow & { readonly schema: string },
+function checkRights(
+  check: string,
+  { user }: Server,
+  { schema, relation }: CapturedTable,
+  row: TableRow,
 ): readonly Finding[] {
-  const check = `table ${row.asked}`;
-  const name = sqlName(row.schema, row.table);
-  const owner = `(as ${row.owner}, who owns it, or a superuser)`;
-  if (row.kind !== 'r' && row.kind !== 'p')
-    return [
+  const findings: Finding[] = [];
+  if (!row.usage)
+    findings.push(
       fail(
         check,
-        `is not a table but ${kinds[row.kind] ?? 'something else'}: it has no changes of its own in the WAL`,
-        'name the tables under it in the flow',
+        `${user} may not use its schema`,
+        `GRANT USAGE ON SCHEMA ${sqlName(schema)} TO ${sqlName(user)}; (as the owner of the schema or a superuser)`,
       ),
-    ];
-  const findings: Finding[] = [];
-  const bad = (found: string, remedy: string): void =>
-    void findings.push(fail(check, found, remedy));
-  if (row.persistence !== 'p')
-    bad(
-      `is ${row.persistence === 'u' ? 'unlogged' : 'temporary'}: its changes are not in the WAL`,
-      row.persistence === 'u'
-        ? `ALTER TABLE ${name} SET LOGGED; ${owner}`
-        : 'make it an ordinary table',
-    );
-  if (!row.primaryKey)
-    bad(
-      'has no primary key',
-      `ALTER TABLE ${name} ADD PRIMARY KEY (…); with the columns that tell its rows apart ${owner}`,
-    );
-  findings.push(...checkIdentity(check, row));
-  if (!row.usage)
-    bad(
-      `${server.user} may not use its schema`,
-      `GRANT USAGE ON SCHEMA ${sqlName(row.schema)} TO ${sqlName(server.user)}; (as the owner of the schema or a superuser)`,
     );
   if (!row.select)
-    bad(
-      `${server.user} may not read it, which a snapshot does`,
-      `GRANT SELECT ON ${name} TO ${sqlName(server.user)}; ${owner}`,
+    findings.push(
+      fail(
+        check,
+        `${user} may not read it, which a snapshot does`,
+        `GRANT SELECT ON ${sqlName(schema, relation)} TO ${sqlName(user)}; (as ${row.owner}, who owns it, or a superuser)`,
+      ),
     );
   if (row.rowSecurity)
-    bad(
-      `has row security that applies to ${server.user}: a snapshot would leave rows out`,
-      `ALTER ROLE ${sqlName(server.user)} BYPASSRLS; (as a superuser)`,
+    findings.push(
+      fail(
+        check,
+        `has row security that applies to ${user}: a snapshot would leave rows out`,
+        `ALTER ROLE ${sqlName(user)} BYPASSRLS; (as a superuser)`,
+      ),
     );
-  findings.push(...checkPublished(check, publication, present, row));
   return findings;
 }
 
-const kinds: Readonly<Record<string, string>> = {
-  v: 'a view',
-  m: 'a materialized view',
-  f: 'a foreign table',
-  S: 'a sequence',
-};
-
 /** The first start sets the identity where it may; else the owner has to. */
-function checkIdentity(check: string, row: TableRow): readonly Finding[] {
+function checkIdentity(check: string, table: CapturedTable, row: TableRow): readonly Finding[] {
   const lacking = JSON.parse(row.unidentified) as readonly {
     readonly schema: string;
     readonly table: string;
@@ -168,11 +156,11 @@ function checkIdentity(check: string, row: TableRow): readonly Finding[] {
   return [
     fail(
       check,
-      row.kind === 'p'
+      table.partitioned
         ? `${foreign.length} of its partitions do not log whole rows before a change`
         : 'does not log whole rows before a change',
       `${shown
-        .map(({ schema, table }) => `ALTER TABLE ${sqlName(schema, table)} REPLICA IDENTITY FULL;`)
+        .map((part) => `ALTER TABLE ${sqlName(part.schema, part.table)} REPLICA IDENTITY FULL;`)
         .join(
           ' ',
         )}${more > 0 ? ` and ${more} more` : ''} (as ${owners.join(', ')}, or a superuser)`,
@@ -184,9 +172,10 @@ function checkPublished(
   check: string,
   publication: string,
   present: PublicationRow | undefined,
-  row: TableRow & { readonly schema: string },
+  { schema, relation }: CapturedTable,
+  row: TableRow,
 ): readonly Finding[] {
-  const name = sqlName(row.schema, row.table);
+  const name = sqlName(schema, relation);
   const add = (statement: string): string =>
     `${statement} (as ${row.owner}, who owns the table${present === undefined || present.owner === row.owner ? '' : `, made a member of ${present.owner}, who owns the publication`}, or as a superuser)`;
   if (present === undefined)
@@ -223,56 +212,22 @@ function checkPublished(
   ];
 }
 
-/** `sales.orders` names a schema; `orders` is looked for along the search path, as statements do. */
-async function readTable(
-  database: Database,
-  publication: string,
-  asked: string,
-): Promise<{ readonly asked: string; readonly schema: string | null } & TableRow> {
-  const dot = asked.indexOf('.');
-  const [schema, table] = dot < 0 ? [null, asked] : [asked.slice(0, dot), asked.slice(dot + 1)];
-  const [row] = await database.query<Omit<TableRow, 'asked'>>(TABLE, [schema, table, publication]);
-  return row === undefined ? { ...NO_TABLE, asked } : { ...row, asked };
-}
-
-const NO_TABLE: Omit<TableRow, 'asked'> = {
-  schema: null,
-  table: '',
-  kind: '',
-  persistence: '',
-  owner: '',
-  mine: false,
-  select: false,
-  usage: false,
-  rowSecurity: false,
-  primaryKey: false,
-  published: false,
-  restricted: false,
-  unidentified: '[]',
-};
-
 const TABLE = `
-  WITH c AS (
-    SELECT c.*, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-      AND CASE WHEN $1::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = $1 END)
-  SELECT c.nspname::text AS schema, c.relname::text AS table, c.relkind::text AS kind, c.relpersistence::text AS persistence,
-    c.relowner::regrole::text AS owner, pg_has_role(c.relowner, 'USAGE') AS mine,
+  SELECT c.relowner::regrole::text AS owner, pg_has_role(c.relowner, 'USAGE') AS mine,
     has_table_privilege(c.oid, 'SELECT') AS select, has_schema_privilege(c.relnamespace, 'USAGE') AS usage,
-    c.relkind IN ('r', 'p') AND row_security_active(c.oid) AS "rowSecurity",
-    EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS "primaryKey",
-    EXISTS (SELECT FROM pg_publication p WHERE p.pubname = $3 AND (p.puballtables
+    row_security_active(c.oid) AS "rowSecurity",
+    EXISTS (SELECT FROM pg_publication p WHERE p.pubname = $2 AND (p.puballtables
       OR EXISTS (SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid)
       OR EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace))) AS published,
     EXISTS (SELECT FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid
-      WHERE p.pubname = $3 AND r.prrelid = c.oid AND (r.prqual IS NOT NULL OR r.prattrs IS NOT NULL)) AS restricted,
+      WHERE p.pubname = $2 AND r.prrelid = c.oid AND (r.prqual IS NOT NULL OR r.prattrs IS NOT NULL)) AS restricted,
     (SELECT coalesce(jsonb_agg(jsonb_build_object('schema', ln.nspname, 'table', l.relname,
         'owner', l.relowner::regrole::text, 'mine', pg_has_role(l.relowner, 'USAGE'))), '[]')
       FROM (SELECT c.oid AS relid WHERE c.relkind = 'r'
         UNION ALL SELECT t.relid FROM pg_partition_tree(c.oid) t WHERE c.relkind = 'p' AND t.isleaf) AS leaves
       JOIN pg_class l ON l.oid = leaves.relid JOIN pg_namespace ln ON ln.oid = l.relnamespace
       WHERE l.relkind = 'r' AND l.relreplident <> 'f')::text AS unidentified
-  FROM c`;
+  FROM pg_class c WHERE c.oid = $1::int8::oid`;
 
 interface TargetRow {
   readonly schema: string | null;
