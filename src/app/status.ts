@@ -1,6 +1,7 @@
 import type { Position } from '../core/position.ts';
 import type { FlowState } from '../flow/generation.ts';
 import type { FlowMeasures } from '../observe/meter.ts';
+import type { Retained } from '../ports/source.ts';
 import type { WorkerState } from '../runtime/supervisor.ts';
 
 /** One captured store, as its worker sees it. */
@@ -12,6 +13,8 @@ export interface LaneStatus {
   readonly captured: number;
   readonly head: Position | undefined;
   readonly log: { readonly first: number; readonly next: number; readonly bytes: number };
+  /** What the source keeps for this capture and has not been told to forget; undefined while it cannot be asked. */
+  readonly retained: Retained | undefined;
 }
 
 /** One boundary, as its worker sees it. */

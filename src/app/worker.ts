@@ -27,6 +27,9 @@ export interface WorkerOptions {
   readonly board: ProgressBoard;
 }
 
+/** How often a source is asked what it keeps. */
+const RETAINED_EVERY_MS = 5_000;
+
 /** The capture of one lane, supervised. */
 class LaneWorker {
   readonly lane: Lane;
@@ -37,6 +40,8 @@ class LaneWorker {
   #captured = 0;
   #head: Position | undefined;
   #extent: LaneStatus['log'] = { first: 0, next: 0, bytes: 0 };
+  #retained: LaneStatus['retained'];
+  #retainedAtMs = -Infinity;
   #pause = new AbortController();
   #done: Promise<void>;
   #takingUp: Promise<number> | undefined;
@@ -88,6 +93,7 @@ class LaneWorker {
     const { name, log } = this.lane;
     // A log that cannot be read is what the state says: the status of everything else is as it is.
     this.#extent = await log.extent().catch(() => this.#extent);
+    await this.#askRetained();
     return {
       lane: name,
       worker: this.#worker,
@@ -95,7 +101,16 @@ class LaneWorker {
       captured: this.#captured,
       head: this.#head,
       log: this.#extent,
+      retained: this.#retained,
     };
+  }
+
+  /** Seldom: it is a query at the source, and changes slowly unless something is wrong. */
+  async #askRetained(): Promise<void> {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs - this.#retainedAtMs < RETAINED_EVERY_MS) return;
+    this.#retainedAtMs = nowMs;
+    this.#retained = await this.lane.source.retained().catch(() => undefined);
   }
 
   #supervise(): Promise<void> {

@@ -20,18 +20,24 @@ export function statusText(status: AppStatus): string {
     ]),
   ];
   const lanes = [
-    ['captured store', 'state', 'changes', 'head', 'log bytes'],
+    ['captured store', 'state', 'changes', 'head', 'log bytes', 'kept at source'],
     ...status.lanes.map((lane) => [
       lane.lane,
       stateText(lane),
       lane.captured,
       lane.head === undefined ? '-' : `${lane.head.epoch}.${lane.head.offset}`,
       lane.log.bytes,
+      lane.retained?.bytes ?? '-',
     ]),
   ];
-  const notes = [...status.lanes, ...status.flows].flatMap((part) =>
-    noteOf('lane' in part ? part.lane : part.flow, part.worker),
-  );
+  const notes = [
+    ...[...status.lanes, ...status.flows].flatMap((part) =>
+      noteOf('lane' in part ? part.lane : part.flow, part.worker),
+    ),
+    ...status.lanes.flatMap(({ lane, retained }) =>
+      retained?.risk === undefined ? [] : [`${lane}: ${retained.risk}`],
+    ),
+  ];
   return [table(lanes), '', table(flows), ...(notes.length === 0 ? [] : ['', ...notes])].join('\n');
 }
 

@@ -99,6 +99,14 @@ export interface SnapshotOptions {
   readonly signal: AbortSignal;
 }
 
+/** What a source keeps for a capture. */
+export interface Retained {
+  readonly rows: number;
+  readonly bytes: number;
+  /** One clause, if the source is about to let go of it by itself, or has nothing that would stop it from growing. */
+  readonly risk?: string;
+}
+
 /** What a transaction handed back, and what it left behind. */
 export interface Committed<Result> {
   readonly value: Result;
@@ -147,6 +155,6 @@ export interface Source<Tx> {
   ): Promise<{ at: number; rows: readonly (Row | null)[] }>;
   /** Runs the application's own transaction and returns its result with the commit position. */
   write<Result>(work: (tx: Tx) => Result | Promise<Result>): Promise<Committed<Result>>;
-  /** The instant of the oldest change not acknowledged, and what is retained for us. */
-  retained(): Promise<{ rows: number; bytes: number }>;
+  /** What it keeps because it was not acknowledged; rows 0 where only bytes can be told. */
+  retained(): Promise<Retained>;
 }
