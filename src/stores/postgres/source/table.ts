@@ -22,6 +22,8 @@ export interface CapturedTable {
   /** The columns of the primary key, in its order. */
   readonly key: readonly string[];
   readonly columns: readonly CapturedColumn[];
+  /** Generated columns, which neither changes nor snapshots carry. */
+  readonly generated: readonly string[];
   /** The table itself and, of a partitioned one, every partition below it that holds rows. */
   readonly parts: readonly TablePart[];
 }
@@ -72,6 +74,7 @@ export async function inspectTable(on: Queryable, name: string): Promise<Capture
     columns: columns
       .filter(({ generated }) => !generated)
       .map((column) => ({ name: column.name, type: column.type, typeName: column.typeName })),
+    generated: columns.filter(({ generated }) => generated).map(({ name: column }) => column),
     parts,
   };
 }
@@ -122,8 +125,8 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
 ORDER BY (c.relname = $1) DESC LIMIT 1`;
 
 const COLUMNS = `
-SELECT a.attname AS name, a.atttypid::int8 AS type, pg_catalog.format_type(a.atttypid, NULL) AS "typeName",
-  a.attgenerated <> '' AS generated, array_position(i.indkey::int2[], a.attnum) AS "keyPlace",
+SELECT a.attname AS name, a.atttypid::int8 AS type, pg_catalog.format_type(a.atttypid, -1) AS "typeName",
+  a.attgenerated <> '' AS generated, array_position((i.indkey::int2[])[0:i.indnkeyatts - 1], a.attnum) AS "keyPlace",
   NOT (base.typcategory = 'A' OR base.typname IN ('json', 'jsonb')) AS scalar
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
