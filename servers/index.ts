@@ -9,3 +9,4 @@ export type { PostgresVersion } from './postgres-binaries.ts';
 export { type RedisOptions, type RedisServer, type RedisSettings, startRedis } from './redis.ts';
 export { type Proxy, startProxy } from './proxy.ts';
 export { type StandbyOptions, type StandbyServer, startStandby } from './standby.ts';
+export type { RedisFlavour } from './redis-binary.ts';

@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { announce, endOf, freePort, privateFolder } from './place.ts';
 import { type ServerProcess, startProcess } from './process.ts';
-import { findRedis, type RedisBinary } from './redis-binary.ts';
+import { findRedis, type RedisBinary, type RedisFlavour } from './redis-binary.ts';
 
 export type RedisSettings = Readonly<Record<string, string>>;
 
 export interface RedisOptions {
+  /** Which server; the first that is found without it. */
+  readonly flavour?: RedisFlavour;
   /** As in redis.conf, over the defaults below: `{ replicaof: '127.0.0.1 6379' }`. */
   readonly settings?: RedisSettings;
   readonly port?: number;
@@ -20,6 +22,7 @@ export interface RedisOptions {
 
 export interface RedisServer extends AsyncDisposable {
   readonly url: string;
+  readonly name: 'Redis' | 'Valkey';
   readonly version: string;
   readonly port: number;
   readonly dir: string;
@@ -52,7 +55,7 @@ const PORTS_TRIED = 5;
 /** Starts a Redis of its own and waits until it answers. */
 export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
   const began = Date.now();
-  const binary = await findRedis();
+  const binary = await findRedis(options.flavour);
   const folder = await privateFolder('redis', undefined);
   const server = new Redis(binary, folder, options);
   try {
@@ -62,7 +65,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
     await rm(folder, { recursive: true, force: true });
     throw error;
   }
-  announce('Redis', binary.version, binary.how, began);
+  announce(binary.name, binary.version, binary.how, began);
   return server;
 }
 
@@ -87,6 +90,10 @@ class Redis implements RedisServer {
     const password = this.#settings['requirepass'];
     const secret = password === undefined ? '' : `:${encodeURIComponent(password)}@`;
     return `redis://${secret}127.0.0.1:${this.#port}`;
+  }
+
+  get name(): 'Redis' | 'Valkey' {
+    return this.#binary.name;
   }
 
   get version(): string {
@@ -144,8 +151,8 @@ class Redis implements RedisServer {
     const settings = { ...this.#settings, port: String(this.#port), dir: this.dir };
     await writeFile(log, '');
     this.#process = await startProcess({
-      command: this.#binary.path,
-      args: Object.entries(settings).flatMap(([name, value]) => [`--${name}`, ...wordsOf(value)]),
+      command: this.#binary.command,
+      args: [...this.#binary.args, ...asArguments(settings)],
       cwd: this.#folder,
       log,
       env: this.#binary.env,
@@ -154,17 +161,21 @@ class Redis implements RedisServer {
     const started = this.#process;
     const deadline = Date.now() + READY_MS;
     for (;;) {
-      if (started.ended()) throw new Error(`Redis did not start:\n${await endOf(log)}`);
+      if (started.ended()) throw new Error(`${this.name} did not start:\n${await endOf(log)}`);
       // Without a right to ask it has answered all the same.
       const answer = await ping(this.#port);
       if (/^(\+PONG|-NOAUTH)/.test(answer) && !started.ended()) return;
       if (Date.now() > deadline) {
         await started.kill();
-        throw new Error(`Redis does not answer:\n${await endOf(log)}`);
+        throw new Error(`${this.name} does not answer:\n${await endOf(log)}`);
       }
       await sleep(10);
     }
   }
+}
+
+function asArguments(settings: RedisSettings): string[] {
+  return Object.entries(settings).flatMap(([name, value]) => [`--${name}`, ...wordsOf(value)]);
 }
 
 /** `save ''` is one empty argument; `replicaof host port` is two. */

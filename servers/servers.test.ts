@@ -8,9 +8,10 @@ import { promisify } from 'node:util';
 import { createClient } from 'redis';
 import { describe, expect, test } from 'vitest';
 import { hasPostgres, hasRedis } from '../test/support/servers.ts';
-import { startPostgres, startRedis } from './index.ts';
+import { ServerUnavailable, startPostgres, startRedis } from './index.ts';
 import { query } from './postgres.ts';
 import { childrenOf, isAlive } from './process.ts';
+import { findRedis } from './redis-binary.ts';
 import { ping } from './redis.ts';
 
 const run = promisify(execFile);
@@ -37,6 +38,18 @@ async function onRedis<Result>(
     client.destroy();
   }
 }
+
+test('a server that cannot be had is an error of one line that says where it was looked for', async () => {
+  const { PATH } = process.env;
+  process.env['PATH'] = '/nowhere';
+  try {
+    const error: unknown = await findRedis('valkey').catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(ServerUnavailable);
+    expect(String(error)).toMatch(/^ServerUnavailable: no valkey-server on PATH, and .*$/);
+  } finally {
+    process.env['PATH'] = PATH;
+  }
+});
 
 describe.skipIf(!hasPostgres)('PostgreSQL', () => {
   test('gets a port and data of its own each time it is started, and leaves nothing when stopped', async () => {

@@ -4,6 +4,8 @@ import type { TestProject } from 'vitest/node';
 import {
   type PostgresServer,
   type PostgresVersion,
+  type RedisFlavour,
+  type RedisServer,
   ServerUnavailable,
   startPostgres,
   startRedis,
@@ -49,7 +51,7 @@ function answer(response: ServerResponse, servers: SharedServers): void {
 async function startAll(stops: Stop[]): Promise<SharedServers> {
   const [postgres, redis] = await Promise.all([
     shared('PostgreSQL', process.env['TALLY_POSTGRES_URL'], startWantedPostgres, stops),
-    shared('Redis', process.env['TALLY_REDIS_URL'], startRedis, stops),
+    shared('Redis', process.env['TALLY_REDIS_URL'], startWantedRedis, stops),
   ]);
   return { postgres, redis };
 }
@@ -57,13 +59,29 @@ async function startAll(stops: Stop[]): Promise<SharedServers> {
 const versions: readonly PostgresVersion[] = ['15', '16', '17', '18'];
 
 /** The PostgreSQL that is found first, or that of TALLY_POSTGRES_VERSION. */
-function startWantedPostgres(): Promise<PostgresServer> {
-  const wanted = process.env['TALLY_POSTGRES_VERSION'] ?? '';
-  const version = versions.find((each) => each === wanted);
-  if (wanted !== '' && version === undefined) {
-    throw new Error(`TALLY_POSTGRES_VERSION is '${wanted}'; it takes ${versions.join(', ')}`);
-  }
+async function startWantedPostgres(): Promise<PostgresServer> {
+  const version = chosen('TALLY_POSTGRES_VERSION', versions);
   return startPostgres(version === undefined ? {} : { version });
+}
+
+const flavours: readonly RedisFlavour[] = ['redis8', 'valkey'];
+
+/** The Redis or Valkey that is found first, or that of TALLY_REDIS_FLAVOUR. */
+async function startWantedRedis(): Promise<RedisServer> {
+  const flavour = chosen('TALLY_REDIS_FLAVOUR', flavours);
+  return startRedis(flavour === undefined ? {} : { flavour });
+}
+
+function chosen<Choice extends string>(
+  variable: string,
+  choices: readonly Choice[],
+): Choice | undefined {
+  const wanted = process.env[variable] ?? '';
+  const choice = choices.find((each) => each === wanted);
+  if (wanted !== '' && choice === undefined) {
+    throw new Error(`${variable} is '${wanted}'; it takes ${choices.join(', ')}`);
+  }
+  return choice;
 }
 
 async function shared(
