@@ -1,9 +1,9 @@
-import { isTallyError } from '../../../core/errors.ts';
 import { checkNumber, checkOptions } from '../../../core/options.ts';
 import type { Log } from '../../../ports/log.ts';
 import type { StoreContext } from '../../../ports/store.ts';
 import { loadDriver } from '../driver.ts';
-import { replyWord } from '../errors.ts';
+import { readEviction, takesAnyKey } from '../eviction.ts';
+import { readConfig } from '../info.ts';
 import { openLink, type RedisLink } from '../link.ts';
 import {
   checkRedisOptions,
@@ -64,7 +64,7 @@ export function redisLog(options: RedisLogOptions): RedisLogDefinition {
       const link = await connect();
       try {
         await refuseEviction(link, where);
-        const durable = await isDurable(link, keys[0]);
+        const durable = await isDurable(link);
         const wakeUp = new WakeUp({ connect, stream: keys[1], clock, where });
         return new RedisLog({ link, wakeUp, keys, bytesMax, durable, random, where });
       } catch (error) {
@@ -76,28 +76,16 @@ export function redisLog(options: RedisLogOptions): RedisLogDefinition {
 }
 
 async function refuseEviction(link: RedisLink, where: string): Promise<void> {
-  for (const { reply } of await link.sendEach(['INFO', 'memory'])) {
-    const policy = fieldOf(reply, 'maxmemory_policy');
-    if (fieldOf(reply, 'maxmemory') !== '0' && policy?.startsWith('allkeys') === true)
-      throw evicts(where, policy);
-  }
+  const states = await readEviction(link);
+  const bad = states.find((state) => takesAnyKey(state) && state.maxmemory > 0);
+  if (bad !== undefined) throw evicts(where, bad.policy);
 }
 
-/** Whether the append-only file is synced before an answer, on the server that holds the log. */
-async function isDurable(link: RedisLink, key: string): Promise<boolean> {
-  const info = await link.send(key, ['INFO', 'persistence']);
-  if (fieldOf(info, 'aof_enabled') !== '1') return false;
-  try {
-    const settings = await link.send(key, ['CONFIG', 'GET', 'appendfsync']);
-    return Object.values(Object(settings) as Record<string, unknown>).includes('always');
-  } catch (error) {
-    // A hosted Redis does not say, or not to everybody: nothing is promised then.
-    const word = replyWord(isTallyError(error) ? error.cause : error);
-    if (word !== 'NOPERM' && word !== 'ERR') throw error;
-    return false;
-  }
-}
-
-function fieldOf(info: unknown, name: string): string | undefined {
-  return new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(String(info))?.[1];
+/** Whether the append-only file is synced before an answer. A hosted Redis does not say: then nothing is promised. */
+async function isDurable(link: RedisLink): Promise<boolean> {
+  const nodes = await readConfig(link, ['appendonly', 'appendfsync']);
+  const synced = nodes.filter(
+    ({ config }) => config.get('appendonly') === 'yes' && config.get('appendfsync') === 'always',
+  );
+  return nodes.length > 0 && synced.length === nodes.length;
 }

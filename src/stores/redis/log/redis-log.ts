@@ -80,7 +80,7 @@ export class RedisLog implements Log {
       if (outcome === 'lost') throw recordsLost(where, { from, next: Number(next) });
       if (outcome === 'ok') return batchOf(Number(first), fields);
       if (signal.aborted) return { first: from, next: from, records: [] };
-      await wakeUp.wait(Number(next), signal);
+      await wakeUp.wait(`${next}-0`, signal);
       if (signal.aborted) return { first: from, next: from, records: [] };
     }
   }

@@ -31,7 +31,7 @@ export class WakeUp {
   readonly #options: WakeUpOptions;
   readonly #waiting: Set<Waiting> = new Set();
   /** The entry that the present wait at the server is after. */
-  #after: number | undefined;
+  #after: string | undefined;
   #link: RedisLink | undefined;
   #running: Promise<void> | undefined;
   #closed = false;
@@ -41,14 +41,14 @@ export class WakeUp {
   }
 
   /**
-   * Resolves once there may be an entry after `<after>-0`, or the signal has aborted. Throws STORE_UNREACHABLE,
+   * Resolves once there may be an entry after the id `after`, or the signal has aborted. Throws STORE_UNREACHABLE,
    * STORE_CLOSED.
    */
-  async wait(after: number, signal: AbortSignal): Promise<void> {
+  async wait(after: string, signal: AbortSignal): Promise<void> {
     if (this.#closed) throw closedStore(this.#options.where);
     if (signal.aborted) return;
     // The server is asked about later entries only: those in between were there, or were lost since.
-    if (this.#after !== undefined && after < this.#after)
+    if (this.#after !== undefined && compareIds(after, this.#after) < 0)
       return await this.#options.clock.sleep(SOON_MS, signal).catch(() => undefined);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiting: Waiting = { wake: resolve, fail: reject };
@@ -75,7 +75,7 @@ export class WakeUp {
   async #run(): Promise<void> {
     while (this.#waiting.size > 0 && !this.#closed) {
       try {
-        if (await this.#ask(this.#after ?? 0)) this.#settle(({ wake }) => wake());
+        if (await this.#ask(this.#after ?? '$')) this.#settle(({ wake }) => wake());
       } catch (error) {
         this.#settle(({ fail }) => fail(error));
       }
@@ -85,7 +85,7 @@ export class WakeUp {
   }
 
   /** Whether an entry came, within one wait at the server. */
-  async #ask(after: number): Promise<boolean> {
+  async #ask(after: string): Promise<boolean> {
     const { connect, stream, clock, where } = this.#options;
     this.#link ??= await connect();
     const link = this.#link;
@@ -100,8 +100,7 @@ export class WakeUp {
     const command = ['XREAD', 'COUNT', '1', 'BLOCK', String(BLOCK_MS), 'STREAMS', stream];
     try {
       return (
-        (await Promise.race([link.send(stream, [...command, `${after}-0`]), silent.promise])) !==
-        null
+        (await Promise.race([link.send(stream, [...command, after]), silent.promise])) !== null
       );
     } catch (error) {
       this.#link = undefined;
@@ -119,4 +118,15 @@ export class WakeUp {
     this.#after = undefined;
     for (const waiting of all) tell(waiting);
   }
+}
+
+/** The order of ids, which are two numbers of 64 bits. */
+function compareIds(left: string, right: string): number {
+  const [one, other] = [left.split('-').map(BigInt), right.split('-').map(BigInt)];
+  return signOf(one[0], other[0]) || signOf(one[1], other[1]);
+}
+
+function signOf(left = 0n, right = 0n): number {
+  if (left === right) return 0;
+  return left < right ? -1 : 1;
 }
