@@ -1,5 +1,5 @@
 import { decodeRow, encodeValue } from '../../../core/codec.ts';
-import { keyOfText, keyText } from './key-text.ts';
+import { keyOfText, keyText } from '../../../core/key-text.ts';
 import type { RowCodec } from './layout.ts';
 import { checkSize } from './refusal.ts';
 

@@ -1,0 +1,161 @@
+import { TallyError } from '../../../core/errors.ts';
+import { rollBack, type Database, type Session } from '../database.ts';
+import { isConnectionLost, postgresError } from '../errors.ts';
+import { ownTypes } from '../types.ts';
+import { isRowError } from './refusal.ts';
+import type { Bound } from './writer.ts';
+
+/**
+ * Set once per connection, so that texts mean the same whatever the defaults of the server. A worker that stops dead
+ * within a transaction holds the lock of its flow: the server ends it, so that the next worker waits no longer.
+ */
+const SETTINGS = `SET datestyle = 'ISO'; SET timezone = 'UTC'; SET idle_in_transaction_session_timeout = '30s'`;
+
+type Rows = readonly (readonly unknown[])[];
+
+/** Statements of one transaction. */
+export interface Tx {
+  /** The rows of one statement. */
+  query(text: string, values?: readonly unknown[]): Promise<Rows>;
+  /** Prepares a statement once per connection, runs it, and says how many rows it touched. */
+  execute(
+    bound: Bound | { readonly text: string; readonly values: readonly unknown[] },
+  ): Promise<number>;
+  /** Several statements in one message. */
+  script(text: string): Promise<void>;
+}
+
+/** What was refused when it was to be committed: a constraint that is checked only then. */
+export class CommitRefused extends Error {
+  constructor(cause: unknown) {
+    super('the transaction was refused at its end', { cause });
+  }
+}
+
+/**
+ * One connection outside of the pool, made when it is needed and again after it was lost. Its transactions see what
+ * others commit while they wait for a lock (READ COMMITTED), whatever the default of the server: the checkpoint that
+ * is read after the lock must be the one that was committed before it was given up.
+ */
+export class WriterConnection {
+  readonly #database: Database;
+  readonly #names = new Map<string, string>();
+  #session: Session | undefined;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /**
+   * Runs `first` and `work` between BEGIN and COMMIT; if it throws, or `keep` says no to its result, everything is
+   * rolled back. Throws COMMIT_UNKNOWN if the connection ended during COMMIT, {@link CommitRefused}, failures of the
+   * store as TallyError, and what `work` throws.
+   */
+  async transaction<Result>(
+    first: string,
+    work: (tx: Tx, firstRows: readonly Rows[]) => Promise<Result>,
+    keep?: (result: Result) => boolean,
+  ): Promise<Result> {
+    const { client } = (this.#session ??= await this.#connect());
+    const tx = this.#tx(client);
+    try {
+      const begun = await this.#guard(() =>
+        client.query({
+          text: `BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE; ${first}`,
+          types: ownTypes,
+          rowMode: 'array',
+        }),
+      );
+      const firstRows = (begun as unknown as readonly { readonly rows: Rows }[])
+        .slice(1)
+        .map(({ rows }) => rows);
+      const result = await work(tx, firstRows);
+      if (keep !== undefined && !keep(result)) await this.#rollBack();
+      else await this.#commit();
+      return result;
+    } catch (error) {
+      if (isConnectionLost(error)) await this.close();
+      else await this.#rollBack();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    const session = this.#session;
+    this.#session = undefined;
+    await session?.close();
+  }
+
+  async #connect(): Promise<Session> {
+    const session = await this.#database.connect();
+    try {
+      await session.run(SETTINGS);
+      return session;
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
+  }
+
+  async #commit(): Promise<void> {
+    const session = this.#session;
+    try {
+      await session?.client.query('COMMIT');
+    } catch (error) {
+      if (isRowError(error)) throw new CommitRefused(error);
+      if (!isConnectionLost(error)) throw postgresError(error, this.#database.where);
+      // Whether it holds is told by the checkpoint, once the server has ended what is left of the transaction.
+      throw new TallyError('COMMIT_UNKNOWN', {
+        what: 'the connection ended during COMMIT',
+        where: this.#database.where,
+        mend: 'read the checkpoint again: it was committed with the data',
+        cause: error,
+      });
+    }
+  }
+
+  async #rollBack(): Promise<void> {
+    if (this.#session === undefined) return;
+    if ((await rollBack(this.#session.client)) !== undefined) await this.close();
+  }
+
+  #tx(client: Session['client']): Tx {
+    const query = (config: object): Promise<{ rows: Rows; rowCount: number | null }> =>
+      this.#guard(
+        () =>
+          client.query({
+            rowMode: 'array',
+            types: ownTypes,
+            ...config,
+          } as never) as unknown as Promise<{
+            rows: Rows;
+            rowCount: number | null;
+          }>,
+      );
+    return {
+      query: async (text, values) =>
+        (await query(values === undefined ? { text } : { text, values: [...values] })).rows,
+      execute: async ({ text, values }) => {
+        const { rowCount } = await query({ text, values: [...values], name: this.#nameOf(text) });
+        return rowCount ?? 0;
+      },
+      script: async (text) => {
+        await query({ text });
+      },
+    };
+  }
+
+  #nameOf(text: string): string {
+    let name = this.#names.get(text);
+    if (name === undefined) this.#names.set(text, (name = `tally_sink_${this.#names.size}`));
+    return name;
+  }
+
+  async #guard<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      throw postgresError(error, this.#database.where);
+    }
+  }
+}
