@@ -1,6 +1,17 @@
-import { checkOptions, checkString, fieldPath } from '../../core/options.ts';
+import {
+  checkNumber,
+  checkOneOf,
+  checkOptions,
+  checkString,
+  fieldPath,
+} from '../../core/options.ts';
 import { TallyError } from '../../core/errors.ts';
 import type { RedisAddress } from './driver.ts';
+import type { Eviction } from './eviction.ts';
+import { Catalogue } from './sink/catalogue.ts';
+import { Names } from './sink/names.ts';
+import { checkTargets, type Targets } from './sink/targets.ts';
+import { sinkSupports } from './supports.ts';
 
 /** What both kinds of Redis are told. */
 export interface RedisOptions {
@@ -9,6 +20,17 @@ export interface RedisOptions {
    * at `products:sku-1`. Without braces.
    */
   readonly prefix?: string;
+  /** What targets look like, by name; one that is not named holds JSON texts. */
+  readonly targets?: Targets;
+  /**
+   * Over how many hash slots the rows are spread, 1 if not given. In a cluster 16, say, share the work among its
+   * nodes; then `products:sku-1` is at `products:{3}:sku-1`, and there is no fold state. Not to be changed later.
+   */
+  readonly buckets?: number;
+  /** The largest row, as bytes of its canonical text. Default 8 MiB. */
+  readonly rowBytesMax?: number;
+  /** `refuse` (default): flows do not write where Redis may evict the fences. `accept`: they do, unprotected. */
+  readonly eviction?: Eviction;
 }
 
 /** One server, with or without replicas. */
@@ -29,7 +51,15 @@ export interface RedisClusterOptions extends RedisOptions {
 export interface CheckedOptions {
   readonly address: RedisAddress;
   readonly prefix: string;
+  readonly names: Names;
+  readonly catalogue: Catalogue;
+  readonly eviction: Eviction;
 }
+
+const BUCKETS_MAX = 1_024;
+/** Redis takes no text over 512 MB; a row of this size keeps it from serving others for about 100 ms. */
+const ROW_BYTES_LIMIT = 64 * 2 ** 20;
+const known = ['url', 'cluster', 'prefix', 'targets', 'buckets', 'rowBytesMax', 'eviction'];
 
 const PREFIX_CHARACTERS_MAX = 200;
 
@@ -37,8 +67,14 @@ const PREFIX_CHARACTERS_MAX = 200;
 export function checkRedisOptions(
   options: RedisServerOptions | RedisClusterOptions,
 ): CheckedOptions {
-  checkOptions(options, ['url', 'cluster', 'prefix'], 'redis');
-  const { prefix = '' } = options;
+  checkOptions(options, known, 'redis');
+  const {
+    prefix = '',
+    targets = {},
+    buckets = 1,
+    rowBytesMax = sinkSupports.rowBytesMax,
+    eviction = 'refuse',
+  } = options;
   checkString(prefix, 'redis.prefix', {
     charactersMin: 0,
     charactersMax: PREFIX_CHARACTERS_MAX,
@@ -47,7 +83,21 @@ export function checkRedisOptions(
       says: 'a text without braces: they would say where a cluster keeps the key',
     },
   });
-  return { address: addressOf(options), prefix };
+  checkNumber(buckets, 'redis.buckets', { min: 1, max: BUCKETS_MAX, integer: true });
+  checkNumber(rowBytesMax, 'redis.rowBytesMax', {
+    min: 1_024,
+    max: ROW_BYTES_LIMIT,
+    integer: true,
+  });
+  checkOneOf(eviction, 'redis.eviction', ['refuse', 'accept']);
+  const address = addressOf(options);
+  return {
+    address,
+    prefix,
+    names: new Names({ prefix, buckets, cluster: address.kind === 'cluster' }),
+    catalogue: new Catalogue(checkTargets(targets, 'redis.targets', buckets), rowBytesMax),
+    eviction,
+  };
 }
 
 function addressOf(options: RedisServerOptions | RedisClusterOptions): RedisAddress {

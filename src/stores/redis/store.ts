@@ -8,12 +8,35 @@ import {
   type RedisCluster,
 } from './driver.ts';
 import { connectFirst, destroy, openLink } from './link.ts';
-import { checkRedisOptions, type RedisClusterOptions, type RedisServerOptions } from './options.ts';
+import {
+  checkRedisOptions,
+  type CheckedOptions,
+  type RedisClusterOptions,
+  type RedisServerOptions,
+} from './options.ts';
 import type { RedisParts } from './parts.ts';
+import type { Diagnose } from '../../ports/diagnose.ts';
+import type { KeyValue } from '../../ports/key-value.ts';
+import type { Scan } from '../../ports/scan.ts';
+import type { Sink } from '../../ports/sink.ts';
+import { openDiagnose } from './diagnose.ts';
+import { openKeyValue } from './key-value/key-value.ts';
+import { openScan } from './scan.ts';
+import type { Key } from '../../core/row.ts';
+import { keyText } from './sink/key-text.ts';
+import type { Names } from './sink/names.ts';
+import { RedisSink } from './sink/sink.ts';
+import { readVitals } from './vitals.ts';
 
 /** An open Redis: the driver's own client, and the ports that coordinate it. */
 export interface RedisStore<Client = RedisClient | RedisCluster> extends Store<Client> {
   readonly system: 'redis';
+  readonly sink: Sink;
+  readonly keyValue: KeyValue;
+  readonly scan: Scan;
+  readonly diagnose: Diagnose;
+  /** The Redis key of a row, for native commands: `GET` of it, or `HGETALL`. */
+  rowKey(target: string, key: Key): string;
 }
 
 /**
@@ -43,16 +66,8 @@ export function redis(
       const connect: RedisParts['connect'] = () => openLink({ driver, address, clock, where });
       try {
         const link = await connect();
-        return new OpenStore(context, client, {
-          link,
-          connect,
-          driver,
-          address,
-          prefix,
-          clock,
-          random,
-          where,
-        });
+        const parts = { link, connect, driver, address, prefix, clock, random, where };
+        return new OpenStore(context, client, parts, checked);
       } catch (error) {
         destroy(client);
         throw error;
@@ -65,16 +80,37 @@ class OpenStore implements RedisStore {
   readonly name: string;
   readonly system = 'redis';
   readonly client: RedisClient | RedisCluster;
+  readonly sink: Sink;
+  readonly keyValue: KeyValue;
+  readonly scan: Scan;
+  readonly diagnose: Diagnose;
   readonly #parts: RedisParts;
+  readonly #names: Names;
 
-  constructor(context: StoreContext, client: RedisClient | RedisCluster, parts: RedisParts) {
+  constructor(
+    context: StoreContext,
+    client: RedisClient | RedisCluster,
+    parts: RedisParts,
+    options: CheckedOptions,
+  ) {
+    const { names, catalogue } = options;
     this.name = context.name;
     this.client = client;
+    this.sink = new RedisSink({ parts, ...options });
+    this.keyValue = openKeyValue(parts);
+    this.scan = openScan(parts, names, catalogue);
+    this.diagnose = openDiagnose(parts);
     this.#parts = parts;
+    this.#names = names;
+  }
+
+  rowKey(target: string, key: Key): string {
+    const text = keyText(key);
+    return this.#names.rowPrefix(target, this.#names.bucketOf(text)) + text;
   }
 
   async vitals(): Promise<Vitals> {
-    return { system: 'redis', version: '', measures: [] };
+    return readVitals(this.#parts.link);
   }
 
   async close(): Promise<void> {
