@@ -19,8 +19,8 @@ export const cache: string = join(home, 'cache');
 
 /** A new folder of one server, reachable and writable by its user. */
 export async function privateFolder(name: string, user: User | undefined): Promise<string> {
-  const parent = (await canReach(project, user)) ? home : tmpdir();
-  await mkdir(parent, { recursive: true });
+  await mkdir(home, { recursive: true });
+  const parent = (await canReach(home, user)) ? home : tmpdir();
   const folder = await mkdtemp(join(parent, `${name}-`));
   if (user !== undefined) await chown(folder, user.uid, user.gid);
   return folder;
