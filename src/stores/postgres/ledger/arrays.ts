@@ -4,6 +4,7 @@
  */
 const HEADER_BYTES = 20;
 const TEXT = 25;
+const BYTEA = 17;
 const INT2 = 21;
 const INT4 = 23;
 const INT8 = 20;
@@ -23,6 +24,19 @@ export function textArray(values: readonly (string | null)[]): Buffer {
     const written = buffer.write(value, at + 4);
     buffer.writeInt32BE(written, at);
     at += 4 + written;
+  }
+  return buffer;
+}
+
+/** For a parameter of type `bytea[]`; an element may be given in several pieces. */
+export function byteaArray(values: readonly (readonly Buffer[])[]): Buffer {
+  const sizes = values.map((pieces) => pieces.reduce((sum, piece) => sum + piece.length, 0));
+  const bytes = sizes.reduce((sum, size) => sum + 4 + size, HEADER_BYTES);
+  const buffer = header(bytes, BYTEA, values.length, false);
+  let at = HEADER_BYTES;
+  for (const [index, pieces] of values.entries()) {
+    at = buffer.writeInt32BE(sizes[index] ?? 0, at);
+    for (const piece of pieces) at += piece.copy(buffer, at);
   }
   return buffer;
 }

@@ -1,0 +1,1 @@
+export { openKeyValue, type PostgresKeyValueOptions } from './key-value.ts';

@@ -1,0 +1,5 @@
+export {
+  postgresLog,
+  type PostgresLogDefinition,
+  type PostgresLogOptions,
+} from './postgres-log.ts';
