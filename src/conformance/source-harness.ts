@@ -64,6 +64,13 @@ export interface SourceConformanceOptions extends SuiteRunner {
   readonly patienceMs?: number;
   /** One transaction of a program that knows nothing of the coordinator; needed if the manifest says `foreignWrites`. */
   readonly foreignWrite?: (subject: SourceSubject, steps: readonly SourceStep[]) => Promise<void>;
+  /**
+   * What the offset of a write says. `own` (if not given): it is that of its own commit, which no other write has.
+   * `covering`: it is at or after its own commit, and not after the head; concurrent writes may share one.
+   */
+  readonly evidence?: 'own' | 'covering';
+  /** Empties a table in the application's transaction in a way that the source does not log row by row, if there is one. */
+  readonly truncate?: (tx: unknown, table: string) => void | Promise<void>;
   /** Creates a table without a primary key, where the store can have one. */
   readonly createKeylessTable?: (subject: SourceSubject, name: string) => Promise<void>;
 }
@@ -131,29 +138,34 @@ export function told(change: ChangeEntry): string {
   return `${change.operation} ${change.key}${suffix}`;
 }
 
+/** Whether a batch holds nothing but places up to which nothing is missing. */
+export function isQuiet(entries: readonly SourceEntry[]): boolean {
+  return entries.every((entry) => entry.kind === 'commit' && entry.changes === 0);
+}
+
 /** Asserts what every stream of entries keeps: see the port's SourceEntry. */
 function wellFormed(entries: readonly SourceEntry[]): void {
   let offset = -1;
-  let changes: ChangeEntry[] = [];
+  let changes: Exclude<SourceEntry, CommitEntry>[] = [];
   for (const entry of entries) {
     assert.ok(entry.offset > offset, `offset ${entry.offset} does not follow ${offset}`);
-    if (entry.kind === 'change') {
-      assert.equal(entry.ordinal, changes.length, 'ordinals count from 0 in each transaction');
-      assert.equal(
-        entry.offset,
-        changes[0]?.offset ?? entry.offset,
-        'a transaction has one offset',
-      );
-      assert.equal(entry.after === null, entry.operation === 'delete');
-      if (entry.operation === 'create') assert.equal(entry.before, null);
-      changes.push(entry);
-    } else if (entry.kind === 'commit') {
+    if (entry.kind === 'commit') {
       assert.equal(entry.changes, changes.length, 'a commit counts its changes');
       if (changes[0] !== undefined) assert.ok(entry.offset >= changes[0].offset);
       assert.ok(entry.token.length > 0);
       offset = entry.offset;
       changes = [];
+      continue;
     }
+    assert.equal(entry.ordinal, changes.length, 'ordinals count from 0 in each transaction');
+    assert.equal(entry.offset, changes[0]?.offset ?? entry.offset, 'a transaction has one offset');
+    changes.push(entry);
+    if (entry.kind === 'reread') {
+      assert.ok(entry.why.length > 0, 'a table to be read again has a reason');
+      continue;
+    }
+    assert.equal(entry.after === null, entry.operation === 'delete');
+    if (entry.operation === 'create') assert.equal(entry.before, null);
   }
   assert.deepEqual(changes, [], 'a transaction ends with its commit');
 }
@@ -187,6 +199,10 @@ export class SourceBench {
     return this.options.supports;
   }
 
+  get hasOwnEvidence(): boolean {
+    return (this.options.evidence ?? 'own') === 'own';
+  }
+
   get patienceMs(): number {
     return this.options.patienceMs ?? PATIENCE_MS;
   }
@@ -206,8 +222,10 @@ export class SourceBench {
     bounds: { readonly rowsMax: number; readonly bytesMax: number } = WIDE,
   ): Promise<readonly SourceEntry[]> {
     const entries = (await this.batches(after, through, bounds)).flat();
-    wellFormed(entries);
-    return entries;
+    // The last batch may go on into a transaction that ends in the next one.
+    const whole = entries.slice(0, entries.findLastIndex(({ kind }) => kind === 'commit') + 1);
+    wellFormed(whole);
+    return whole;
   }
 
   /** {@link collect}, batch by batch. */

@@ -231,6 +231,31 @@ export const sourceStreamCases: readonly SourceCase[] = [
     },
   },
   {
+    id: 'SO-018',
+    policy:
+      'says of a table that was emptied without a word of its rows that it has to be read again',
+    when: ({ truncate }) => truncate !== undefined,
+    run: async (bench) => {
+      await bench.commit(insert('a'));
+      const { offset } = await bench.source.write(async (tx) => {
+        await bench.subject.run(tx, insert('b'));
+        await bench.options.truncate?.(tx, 'products');
+        await bench.subject.run(tx, insert('c'));
+      });
+      const entries = await bench.collect(undefined, offset);
+      const rereads = entries.filter((entry) => entry.kind === 'reread');
+      assert.deepEqual(
+        rereads.map(({ table }) => table),
+        ['products'],
+      );
+      const own = changesOf(entries).find(({ key }) => key === '["a"]');
+      assert.ok(
+        (rereads[0]?.offset ?? -1) > (own?.offset ?? 0),
+        'the place is that of its own commit',
+      );
+    },
+  },
+  {
     id: 'SO-080',
     policy: 'captures what another program writes',
     when: ({ supports }) => supports.foreignWrites,

@@ -134,7 +134,9 @@ class OpenSource implements PostgresSource {
   async *stream(options: StreamOptions): AsyncGenerator<readonly SourceEntry[], void, undefined> {
     const signal = AbortSignal.any([options.signal, this.#closed.signal]);
     if (signal.aborted) return;
-    const state = await checkClaim(this.#database, this.slot, this.#workerEpoch ?? 0);
+    // Whoever never claimed the slot only looks, and is ended by the next one who does.
+    const workerEpoch = this.#workerEpoch ?? Number.MAX_SAFE_INTEGER;
+    const state = await checkClaim(this.#database, this.slot, workerEpoch);
     const tables = await this.#captured();
     yield* this.#streaming.read({ ...options, signal }, state, tables);
   }
