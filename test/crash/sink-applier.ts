@@ -5,20 +5,30 @@ import { armFromEnvironment } from '../../src/observe/arm.ts';
 import type { SinkBatch } from '../../src/ports/sink.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { systemRandom } from '../../src/runtime/random.ts';
+import * as postgres from '../../src/stores/postgres/sink/targets.ts';
+import { openDatabase } from '../../src/stores/postgres/database.ts';
 import {
-  documents,
-  fullText,
-  sqlite,
-  table,
-  type SqliteStore,
-  type TargetDeclaration,
-} from '../../src/stores/sqlite/index.ts';
+  checkTargets,
+  openTargetPorts,
+  type TargetPorts,
+} from '../../src/stores/postgres/sink/attach.ts';
+import * as sqlite from '../../src/stores/sqlite/index.ts';
 
-/** The targets that every batch writes to. */
-export const targets: Readonly<Record<string, TargetDeclaration>> = {
-  papers: documents(),
-  rows: table({ key: ['id'], columns: { id: 'TEXT', batch: 'INTEGER', sum: 'INTEGER' } }),
-  texts: fullText({ columns: ['id'] }),
+/** The targets that every batch writes to, declared alike for either store. */
+const targets = {
+  sqlite: {
+    papers: sqlite.documents(),
+    rows: sqlite.table({ key: ['id'], columns: { id: 'TEXT', batch: 'INTEGER', sum: 'INTEGER' } }),
+    texts: sqlite.fullText({ columns: ['id'] }),
+  },
+  postgres: {
+    papers: postgres.documents(),
+    rows: postgres.table({
+      key: ['id'],
+      columns: { id: 'TEXT', batch: 'INTEGER', sum: 'INTEGER' },
+    }),
+    texts: postgres.fullText({ columns: ['id'] }),
+  },
 };
 
 const KEYS = 7;
@@ -51,7 +61,7 @@ function chain(batch: number): number {
 
 /** The batch of this number, for all targets. */
 function batchOf(batch: number): SinkBatch {
-  const names = Object.keys(targets);
+  const names = shapes.map(({ target }) => target);
   const writes = changes(batch).flatMap(({ id, row }, key) =>
     names.map((target, index): Write => {
       const ordinal = key * names.length + index;
@@ -64,21 +74,35 @@ function batchOf(batch: number): SinkBatch {
   return { writes, state: [{ name: 'total', value: String(chain(batch)) }], checkpoint };
 }
 
-/** Opens the store that batches are applied to. */
-export function openStore(file: string): Promise<SqliteStore> {
-  const context = { name: 'target', clock: systemClock, random: systemRandom };
-  return sqlite({ file, targets }).open(context);
+const context = { name: 'target', clock: systemClock, random: systemRandom };
+
+/** Opens the file that batches are applied to. */
+export function openSqlite(file: string): Promise<sqlite.SqliteStore> {
+  return sqlite.sqlite({ file, targets: targets.sqlite }).open(context);
+}
+
+/** Opens the database that batches are applied to. */
+export async function openPostgres(url: string): Promise<TargetPorts & AsyncDisposable> {
+  const database = await openDatabase(context, { url });
+  const ports = openTargetPorts(database, checkTargets({ targets: targets.postgres }, 'postgres'));
+  return {
+    ...ports,
+    async [Symbol.asyncDispose]() {
+      await ports.close();
+      await database.close();
+    },
+  };
 }
 
 /** Names of the targets as a flow gives them. */
 export const shapes: readonly { readonly target: string; readonly key: readonly string[] }[] =
-  Object.keys(targets).map((target) => ({ target, key: ['id'] }));
+  Object.keys(targets.sqlite).map((target) => ({ target, key: ['id'] }));
 
-// `node sink-applier.ts FILE EPOCH` goes on from the checkpoint with numbered batches until it is
+// `node sink-applier.ts FILE|URL EPOCH` goes on from the checkpoint with numbered batches until it is
 // killed, and writes the number of each batch that was acknowledged.
 if (import.meta.main) {
-  const [, , file = '', epoch = '1'] = process.argv;
-  const store = await openStore(file);
+  const [, , where = '', epoch = '1'] = process.argv;
+  const store = await (where.startsWith('postgres:') ? openPostgres(where) : openSqlite(where));
   const session = await store.sink.open({
     flow: 'numbers',
     generation: 1,
