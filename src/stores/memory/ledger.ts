@@ -193,7 +193,7 @@ class Step {
     const { lease, owner, ttlMs, nowMs, breakOwner, floor = -1 } = operation;
     const held = this.#leases.get(lease) ?? this.#state.ledger.leases.get(lease);
     const free = held === undefined || held.owner === '' || held.expiresAtMs <= nowMs;
-    const own = !free && held.owner === owner;
+    const own = !free && held.owner === owner && owner !== breakOwner;
     if (!free && !own && held.owner !== breakOwner)
       throw new TallyError('LEASE_HELD', {
         what: `${held.owner} holds the lease`,

@@ -9,3 +9,20 @@ export type { ConnectionOptions, PoolOptions } from './options.ts';
 export type { PostgresSource } from './source/source.ts';
 export { sourceSupports } from './supports.ts';
 export { postgresLedger, type PostgresLedgerOptions } from './ledger/index.ts';
+export { postgresLog, type PostgresLogDefinition, type PostgresLogOptions } from './log/index.ts';
+export type { TargetOptions } from './sink/attach.ts';
+export {
+  documents,
+  edges,
+  fullText,
+  keyValue,
+  table,
+  type DocumentsTarget,
+  type EdgesTarget,
+  type FullTextTarget,
+  type KeyValueTarget,
+  type TableTarget,
+  type TargetDeclaration,
+  type Targets,
+} from './sink/targets.ts';
+export type { PostgresQuery } from './query/query.ts';

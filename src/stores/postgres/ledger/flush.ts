@@ -10,13 +10,16 @@ export type Step = readonly LedgerOperation[];
 /** What became of one step: the results of its operations, or why it left nothing. */
 export type StepOutcome = LedgerResult | TallyError;
 
+/** A flush of more operations locks the ledger instead of each record: the server has room for some thousands. */
+const LOCKS_MAX = 512;
+
 /** The statement that commits many steps. */
 export function flushStatement(schema: string): string {
-  return `SELECT operation, result, refusal FROM ${schema}.ledger_commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`;
+  return `SELECT operation, result, refusal FROM ${schema}.ledger_commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`;
 }
 
-/** The operations of many steps as columns, in order; and the ranges that are to be undone by themselves. */
-export function flushValues(steps: readonly Step[]): Buffer[] {
+/** Whether to lock all; the operations of many steps as columns, in order; the ranges to be undone by themselves. */
+export function flushValues(steps: readonly Step[]): (Buffer | boolean)[] {
   const low: number[] = [];
   const high: number[] = [];
   const undone: number[] = [];
@@ -40,6 +43,7 @@ export function flushValues(steps: readonly Step[]): Buffer[] {
   }
   const { kind, a, b, c, n, now, until } = columns;
   return [
+    step.length > LOCKS_MAX,
     ...[low, high].map(int4Array),
     int2Array(undone),
     int4Array(step),

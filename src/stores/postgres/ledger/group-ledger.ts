@@ -9,7 +9,7 @@ import type {
   LedgerSupports,
 } from '../../../ports/ledger.ts';
 import type { Database, Session } from '../database.ts';
-import { isConflict, isConnectionLost } from '../errors.ts';
+import { isConflict, isConnectionLost, sqlState } from '../errors.ts';
 import {
   flushOutcomes,
   flushStatement,
@@ -28,7 +28,9 @@ const WAITING_BYTES_MAX: number = 256 * 1024 * 1024;
 const FLUSH_STEPS_MAX = 2_048;
 const FLUSH_OPERATIONS_MAX = 10_000;
 const FLUSH_BYTES_MAX = 16 * 1024 * 1024;
-/** How often a flush that met others in a deadlock is sent again. */
+/** The SQLSTATE of a lock table, or a memory, that is full. */
+const NO_ROOM = '53200';
+/** How often a flush that did not get its locks is sent again. */
 const TRIES_MAX = 20;
 const RETRY_MS = 20;
 
@@ -206,8 +208,10 @@ export class GroupLedger implements Ledger {
         point('ledger.after-commit-before-answer');
         return flushOutcomes(steps, rows, this.#where);
       } catch (error) {
-        // The server has undone all of it, so it may be sent again; whoever was in the way has gone on.
-        if (isConflict(error) && tries < TRIES_MAX) {
+        // The server has undone all of it, so it may be sent again: whoever was in the way has gone on.
+        if ((isConflict(error) || sqlState(error) === NO_ROOM) && tries < TRIES_MAX) {
+          // No room for so many locks: one for everything needs none.
+          if (!isConflict(error)) values[0] = true;
           await clock.sleep(RETRY_MS * (0.5 + random.next()));
           continue;
         }

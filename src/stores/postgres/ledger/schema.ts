@@ -55,13 +55,8 @@ const remove = (schema: string): string => `ELSIF op.kind = 2 THEN
         DELETE FROM ${schema}.ledger_record r WHERE r.space = op.a AND r.key = op.b;
         CONTINUE;
       ELSIF op.n = 0 THEN
-        -- Made and deleted: until COMMIT nobody else can make it.
-        INSERT INTO ${schema}.ledger_record AS r VALUES (op.a, op.b, '', 0)
-          ON CONFLICT (space, key) DO NOTHING RETURNING 0 INTO result;
-        IF result IS NOT NULL THEN
-          DELETE FROM ${schema}.ledger_record r WHERE r.space = op.a AND r.key = op.b;
-          CONTINUE;
-        END IF;
+        CONTINUE WHEN NOT EXISTS (
+          SELECT FROM ${schema}.ledger_record r WHERE r.space = op.a AND r.key = op.b);
       ELSE
         DELETE FROM ${schema}.ledger_record r WHERE r.space = op.a AND r.key = op.b AND r.version = op.n
           RETURNING 0 INTO result;
@@ -73,11 +68,11 @@ const lease = (schema: string): string => `ELSE
       IF op.kind = 4 THEN
         held := l.owner IS NOT NULL AND l.expires_at_ms > op.now_ms;
         IF NOT held OR l.owner = op.b OR l.owner = op.c THEN
-          result := l.epoch;
+          result := coalesce(l.epoch, 0);
           IF NOT held OR l.owner IS NOT DISTINCT FROM op.c THEN result := result + 1; END IF;
           IF result <= op.n THEN result := op.n + 1; END IF;
-          UPDATE ${schema}.ledger_lease r SET owner = op.b, epoch = result, expires_at_ms = op.until_ms
-            WHERE r.lease = op.a;
+          INSERT INTO ${schema}.ledger_lease AS r VALUES (op.a, op.b, result, op.until_ms) ON CONFLICT (lease)
+            DO UPDATE SET owner = excluded.owner, epoch = excluded.epoch, expires_at_ms = excluded.expires_at_ms;
           RETURN NEXT;
           CONTINUE;
         END IF;
@@ -93,8 +88,8 @@ const lease = (schema: string): string => `ELSE
       END IF;`;
 
 /*
- * Applies the operations from \`low\` to \`high\`, one after the other. A step that is refused before it has written
- * anything is left out, with a row that says why; one that has (\`undone\`) is undone by the caller's block.
+ * Applies the operations from `low` to `high`, one after the other. A step that is refused before it has written
+ * anything is left out, with a row that says why; one that has (`undone`) is undone by the caller's block.
  */
 const apply = (schema: string): string => `
 CREATE OR REPLACE FUNCTION ${schema}.ledger_apply_1(
@@ -137,32 +132,34 @@ END $body$;
 `;
 
 /*
- * Commits many steps in one statement. All rows are locked first, leases before records and each in byte order: two
- * calls that want the same ones wait for each other in that order, and none for one that waits for it.
+ * Commits many steps in one statement. What they touch, records and leases, there or not, is locked first: two calls
+ * that want the same wait for each other, and since all lock in one order, none for one that waits for it. The locks
+ * are the server's advisory ones by hash: unlike those of rows they exist for what does not, and cost no write. They
+ * end with the transaction, when what it did is to be seen; each statement in here sees what was committed before it.
  *
- * Steps stand in ranges: in one that is \`undone\` stands a single step that may be refused after it has written, and
+ * There is room for some thousands of them in the whole server. A call that touches much locks everything (`whole`),
+ * which all others share.
+ *
+ * Steps stand in ranges: in one that is `undone` stands a single step that may be refused after it has written, and
  * costs a subtransaction.
  */
-const commit = (schema: string): string => `
+const commit = (schema: string, all: string): string => `
 CREATE OR REPLACE FUNCTION ${schema}.ledger_commit_1(
-  low int[], high int[], undone smallint[], step int[], kind smallint[], a text[], b text[], c text[], n bigint[],
+  whole bool, low int[], high int[], undone smallint[], step int[], kind smallint[], a text[], b text[], c text[], n bigint[],
   now_ms double precision[], until_ms double precision[]
 ) RETURNS TABLE (operation int, result bigint, refusal text) LANGUAGE plpgsql VOLATILE AS $body$
 DECLARE
   range record;
 BEGIN
-  IF 4 = ANY (kind) THEN
-    -- A lease that nobody ever took has to have a row, or there is nothing to lock.
-    INSERT INTO ${schema}.ledger_lease AS r
-      SELECT DISTINCT u.a, NULL, 0, 0::double precision FROM unnest(kind, a) AS u(kind, a) WHERE u.kind = 4 ORDER BY 1
-      ON CONFLICT (lease) DO NOTHING;
+  IF whole THEN
+    PERFORM pg_advisory_xact_lock(${all});
+  ELSE
+    PERFORM pg_advisory_xact_lock_shared(${all});
+    PERFORM pg_advisory_xact_lock(touched.lock) FROM (
+      SELECT DISTINCT hashtextextended(CASE WHEN u.kind <= 2 THEN u.a || '/' || u.b ELSE u.a END, ${all}) AS lock
+      FROM unnest(kind, a, b) AS u(kind, a, b) ORDER BY 1
+    ) AS touched;
   END IF;
-  IF 3 <= ANY (kind) THEN
-    PERFORM FROM ${schema}.ledger_lease r
-      WHERE r.lease IN (SELECT u.a FROM unnest(kind, a) AS u(kind, a) WHERE u.kind >= 3) ORDER BY r.lease FOR UPDATE;
-  END IF;
-  PERFORM FROM (SELECT DISTINCT u.a, u.b FROM unnest(kind, a, b) AS u(kind, a, b) WHERE u.kind <= 2) w
-    JOIN ${schema}.ledger_record r ON r.space = w.a AND r.key = w.b ORDER BY r.space, r.key FOR UPDATE OF r;
   FOR range IN SELECT * FROM unnest(low, high, undone) AS u(low, high, undone) LOOP
     IF range.undone = 0 THEN
       RETURN QUERY SELECT * FROM ${schema}.ledger_apply_1(range.low, range.high, false, step, kind, a, b, c, n,
@@ -184,5 +181,6 @@ END $body$;
 
 /** What has to be in the schema before a ledger works there. */
 export function ledgerSchema(schema: string): string {
-  return tables(schema) + apply(schema) + commit(schema);
+  const all = `hashtextextended('tallystick ledger ${schema}', 0)`;
+  return tables(schema) + apply(schema) + commit(schema, all);
 }
