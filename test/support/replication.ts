@@ -79,7 +79,20 @@ export class SlotBench implements AsyncDisposable {
     this.#consistentLsn = parseLsn(String(row?.['lsn']));
   }
 
+  /** Waits until the server has noticed that a reader went away. */
+  async untilIdle(): Promise<void> {
+    for (;;) {
+      const rows = await this.database.query(
+        `SELECT 1 FROM pg_replication_slots WHERE slot_name = $1 AND active`,
+        [this.slot],
+      );
+      if (rows.length === 0) return;
+      await systemClock.sleep(10);
+    }
+  }
+
   async dropSlot(): Promise<void> {
+    await this.untilIdle();
     await this.database.query(
       `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1`,
       [this.slot],
@@ -144,6 +157,8 @@ export class SlotBench implements AsyncDisposable {
       readonly rowsMax?: number;
       readonly bytesMax?: number;
       readonly parts?: Partial<ReplicationParts>;
+      /** Ends it sooner. */
+      readonly stopAt?: (batch: readonly SourceEntry[]) => boolean;
       readonly onBatch?: (batch: readonly SourceEntry[], stream: ReplicationStream) => unknown;
     } = {},
   ): Promise<readonly SourceEntry[]> {
@@ -159,7 +174,9 @@ export class SlotBench implements AsyncDisposable {
       for await (const batch of stream.entries({ ...bounds, after, signal: ending.signal })) {
         entries.push(...batch);
         await onBatch?.(batch, stream);
-        reached = batch.some((entry) => entry.kind === 'commit' && entry.offset >= through);
+        reached =
+          options.stopAt?.(batch) === true ||
+          batch.some((entry) => entry.kind === 'commit' && entry.offset >= through);
         if (reached) break;
       }
     } finally {

@@ -125,10 +125,15 @@ export class ReplicationConnection implements AsyncDisposable {
     };
   }
 
-  /** Whether the server vouches for the encoding of its texts: in SQL_ASCII it takes any bytes. */
-  async isValidated(): Promise<boolean> {
+  /**
+   * Whether the server vouches for the encoding of its texts: in SQL_ASCII it takes any bytes, and hands them out as
+   * they are only to a client that asks for nothing else. To be called before {@link stream}.
+   */
+  async settleEncoding(): Promise<'utf-8' | 'any bytes'> {
     const [row] = await this.#session.query(`SHOW server_encoding`);
-    return row?.['server_encoding'] !== 'SQL_ASCII';
+    if (row?.['server_encoding'] !== 'SQL_ASCII') return 'utf-8';
+    await this.#session.query(`SET client_encoding = 'SQL_ASCII'`);
+    return 'any bytes';
   }
 
   /** Makes a temporary slot for the snapshot that comes with it. Waits for the transactions that are running. */

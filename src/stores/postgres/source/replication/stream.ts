@@ -127,7 +127,7 @@ export class ReplicationStream {
     return new Assembler({
       tables,
       types,
-      validated: await connection.isValidated(),
+      validated: (await connection.settleEncoding()) === 'utf-8',
       proof: this.#proof,
       lastOffset: after?.offset ?? 0,
       token: after?.token,
