@@ -108,6 +108,7 @@ abstract class Link implements RedisLink {
   #underWay = 0;
   #heard = 0;
   #open = true;
+  #stopWatching: (() => void) | undefined;
 
   constructor(options: LinkOptions) {
     this.options = options;
@@ -123,7 +124,7 @@ abstract class Link implements RedisLink {
     args: EachArguments,
   ): Promise<readonly { readonly node: string; readonly reply: unknown }[]>;
   /** Makes the driver connect again. */
-  protected abstract drop(): Promise<void>;
+  protected abstract drop(): void;
   protected abstract end(): void;
 
   async send(
@@ -144,6 +145,7 @@ abstract class Link implements RedisLink {
   async close(): Promise<void> {
     if (!this.#open) return;
     this.#open = false;
+    this.#stopWatching?.();
     this.end();
   }
 
@@ -154,7 +156,7 @@ abstract class Link implements RedisLink {
   async #watched<Result>(run: () => Promise<Result>): Promise<Result> {
     if (!this.#open) throw closedStore(this.options.where);
     this.#underWay += 1;
-    if (this.#underWay === 1) void this.#watch();
+    if (this.#stopWatching === undefined) this.#watch();
     try {
       return await run();
     } catch (error) {
@@ -166,12 +168,14 @@ abstract class Link implements RedisLink {
   }
 
   /** A peer that vanished without a word leaves an open connection on which nothing is ever answered. */
-  async #watch(): Promise<void> {
+  #watch(): void {
     const round = this.#heard;
-    await this.options.clock.sleep(SILENCE_MAX_MS);
-    if (!this.#open || this.#underWay === 0) return;
-    if (this.#heard === round) await this.drop();
-    else return this.#watch();
+    this.#stopWatching = this.options.clock.after(SILENCE_MAX_MS, () => {
+      this.#stopWatching = undefined;
+      if (!this.#open || this.#underWay === 0) return;
+      if (this.#heard === round) this.drop();
+      else this.#watch();
+    });
   }
 }
 
@@ -206,7 +210,7 @@ class ServerLink extends Link {
     return command === undefined ? [] : [{ node, reply: await this.#client.sendCommand(command) }];
   }
 
-  protected async drop(): Promise<void> {
+  protected drop(): void {
     destroy(this.#client);
     const { driver } = this.options;
     this.#client = makeClient(driver, this.#url, { disableOfflineQueue: true });
@@ -254,7 +258,7 @@ class ClusterLink extends Link {
     return (await Promise.all(replies)).flat();
   }
 
-  protected async drop(): Promise<void> {
+  protected drop(): void {
     destroy(this.#cluster);
     this.#cluster = makeCluster(this.options.driver, this.#urls);
     void this.#cluster.connect().catch(() => undefined);
