@@ -6,10 +6,15 @@ const TABLE_DEFAULT = 'outbox';
 /** Rows that one statement of {@link pruneOutbox} deletes: short transactions, which hold nobody up. */
 const PRUNE_ROWS = 5_000;
 
-/** Which table is the outbox. */
+/** Which table is the outbox, and how it is read. */
 export interface OutboxOptions {
   /** `outbox` if not given; a schema may stand before it, with a dot. */
   readonly table?: string;
+  /**
+   * `log` (default): from the WAL, like any table. `outbox`: by its own sequence, for servers without logical
+   * replication; adds the columns `ord`, `xact` and `seq`, which applications leave alone.
+   */
+  readonly capture?: 'log' | 'outbox';
 }
 
 /** What may run a statement: a `pg` Pool or Client, or anything with the same method. */
@@ -29,7 +34,14 @@ export interface StatementRunner {
  * Throws CONFIG_INVALID or CONFIG_UNKNOWN_OPTION.
  */
 export function outboxSql(options: OutboxOptions = {}): string {
-  checkOptions(options, ['table'], 'outbox');
+  checkOptions(options, ['table', 'capture'], 'outbox');
+  const { capture = 'log' } = options;
+  if (capture !== 'log' && capture !== 'outbox')
+    throw new TallyError('CONFIG_INVALID', {
+      what: `'${String(capture)}' is not a way to capture`,
+      where: 'outbox.capture',
+      mend: "write 'log' or 'outbox'",
+    });
   const { sql, plain } = outboxName(options.table);
   return `CREATE TABLE IF NOT EXISTS ${sql} (
   id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -41,6 +53,23 @@ export function outboxSql(options: OutboxOptions = {}): string {
 );
 ALTER TABLE ${sql} REPLICA IDENTITY FULL;
 CREATE INDEX IF NOT EXISTS ${identifier(`${plain}_created_at`.slice(0, 63))} ON ${sql} (created_at);
+${capture === 'outbox' ? sequenceSql(sql, plain) : ''}`;
+}
+
+/**
+ * - `ord`: taken at the INSERT. Of two messages of which one was placed after the other had been committed, the later
+ *   has the greater one; of two that were placed side by side it says nothing.
+ * - `xact`: the transaction, which is numbered as a whole.
+ * - `seq`: its place for good, without gaps; allotted after the commit.
+ */
+function sequenceSql(sql: string, plain: string): string {
+  const index = (name: string): string => identifier(`${plain.slice(0, 63 - name.length)}${name}`);
+  return `ALTER TABLE ${sql} ADD COLUMN IF NOT EXISTS ord bigint GENERATED ALWAYS AS IDENTITY;
+ALTER TABLE ${sql} ADD COLUMN IF NOT EXISTS xact xid8 NOT NULL DEFAULT pg_current_xact_id();
+ALTER TABLE ${sql} ADD COLUMN IF NOT EXISTS seq bigint;
+CREATE UNIQUE INDEX IF NOT EXISTS ${index('_seq')} ON ${sql} (seq) WHERE seq IS NOT NULL;
+CREATE INDEX IF NOT EXISTS ${index('_fresh')} ON ${sql} (ord) WHERE seq IS NULL;
+CREATE INDEX IF NOT EXISTS ${index('_fresh_xact')} ON ${sql} (xact, ord) WHERE seq IS NULL;
 `;
 }
 
