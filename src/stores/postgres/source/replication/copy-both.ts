@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { must, TallyError } from '../../../../core/errors.ts';
 import type { Clock } from '../../../../ports/clock.ts';
-import { postgresError } from '../server.ts';
+import { postgresError, sqlState } from '../server.ts';
 import { FrameReader } from './frames.ts';
 
 /** What may wait unread before the socket is paused, and at how little it goes on. */
@@ -14,6 +14,7 @@ const EPOCH_MS = 946_684_800_000;
 const COPY_BOTH = 0x57; // W
 const ERROR = 0x45; // E
 const READY = 0x5a; // Z
+const NOTICE = 0x4e; // N
 const COPY_DONE = 0x63; // c
 const COMMAND_COMPLETE = 0x43; // C
 const COPY_DATA = 0x64; // d
@@ -81,6 +82,7 @@ export class CopyBoth {
       const { type } = this.frames;
       if (type === COPY_DATA) return true;
       if (type === ERROR) throw postgresError(this.#serverError(), this.#options.where);
+      if (type === NOTICE) this.#refuseSkipping();
       if (type === COPY_DONE || type === COMMAND_COMPLETE) throw this.#ended('it shuts down');
     }
     this.#relieve();
@@ -175,6 +177,21 @@ export class CopyBoth {
     });
   }
 
+  /**
+   * From PostgreSQL 18 on, a publication that does not exist at a place in the log is left out with a warning:
+   * the changes there are never sent. Before, that was an error.
+   */
+  #refuseSkipping(): void {
+    const warning = this.#serverError();
+    if (sqlState(warning) !== '55000') return;
+    throw new TallyError('HISTORY_LOST', {
+      what: `the server leaves changes out: ${warning.message}`,
+      where: this.#options.where,
+      mend: 'do not drop the publication while its slot is in use; drop both, and take a new snapshot of the tables',
+      cause: warning,
+    });
+  }
+
   #fail(error: Error | undefined): void {
     this.#cancelTick?.();
     this.#failure ??=
@@ -192,7 +209,7 @@ export class CopyBoth {
     });
   }
 
-  /** The present message, an ErrorResponse, as an error with the fields that those of the driver have. */
+  /** The present message, an ErrorResponse or NoticeResponse, as an error with the fields that those of the driver have. */
   #serverError(): Error {
     const { bytes, start, end } = this.frames;
     const fields = new Map(

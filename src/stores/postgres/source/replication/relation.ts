@@ -19,8 +19,10 @@ export interface PreparedTable {
   readonly name: string;
   /** The columns of its primary key, in order. */
   readonly key: readonly string[];
-  /** Generated columns, which no image carries. */
-  readonly generated?: readonly string[];
+  /** The columns that images carry; one that is in neither list is new, and the table is described again. */
+  readonly columns: readonly { readonly name: string }[];
+  /** Generated columns, which no image carries: the server can send them from PostgreSQL 18 on. */
+  readonly generated: readonly string[];
   /** Whether its rows live in partitions, each with a replica identity of its own. */
   readonly partitioned?: boolean;
 }
@@ -140,6 +142,13 @@ export class RelationEncoder {
     );
     return others.length > 0 && others.every((column) => before.starts[column] === NULL);
   }
+}
+
+/** Whether a relation is what its table was when it was prepared: its key is there, and no column is new. */
+export function isAsPrepared(relation: RelationMessage, table: PreparedTable): boolean {
+  const known = new Set([...table.columns.map(({ name }) => name), ...table.generated]);
+  const names = new Set(relation.columns.map(({ name }) => name));
+  return [...names].every((name) => known.has(name)) && table.key.every((name) => names.has(name));
 }
 
 /** Types of a relation that only the catalog can explain. */

@@ -1,7 +1,7 @@
 import { TallyError } from '../../../../core/errors.ts';
 import type { SourceEntry, StreamOptions } from '../../../../ports/source.ts';
 import { formatLsn } from '../lsn.ts';
-import { isVariableType, type TypeResolver } from '../values.ts';
+import type { TypeResolver } from '../values.ts';
 import { Assembler } from './assembler.ts';
 import {
   ReplicationConnection,
@@ -12,7 +12,7 @@ import {
 import type { CopyBoth } from './copy-both.ts';
 import { commitMs, PgOutputDecoder, readLsn, readMicros } from './pgoutput.ts';
 import { checkUnread, Proof, readToken, type SlotState } from './proof.ts';
-import { variableTypes, type PreparedTable } from './relation.ts';
+import { isAsPrepared, variableTypes, type PreparedTable } from './relation.ts';
 import { StreamedTransactions } from './streamed.ts';
 
 /** Markers alone are not told more often than this: each is a write in the log. */
@@ -41,8 +41,8 @@ export interface ReplicationParts {
   /** The tables that flows read, by the OID of the table (of the one above its partitions). */
   readonly tables: ReadonlyMap<number, PreparedTable>;
   readonly types: TypeCatalog;
-  /** The table as it is now, for one whose key is not what it was when it was prepared. */
-  readonly describe?: (oid: number) => Promise<PreparedTable | undefined>;
+  /** The table as it is now, for one that is not what it was when it was prepared; undefined if it is gone. */
+  readonly describe: (oid: number) => Promise<PreparedTable | undefined>;
   /** Where the slot was made: one that was never read stands there. */
   readonly consistentLsn: number;
   /** Where the last transaction that was acknowledged starts; 0 if none was. */
@@ -228,13 +228,10 @@ export class ReplicationStream {
       assembler.resolve(relation, undefined);
       return;
     }
-    const unknown = variableTypes(relation).filter(
-      (oid) => isVariableType(oid) && types.get(oid) === undefined,
-    );
+    const unknown = variableTypes(relation).filter((oid) => types.get(oid) === undefined);
     if (unknown.length > 0) await types.load(unknown);
-    const names = new Set(relation.columns.map(({ name }) => name));
-    const keyIsThere = table.key.every((name) => names.has(name));
-    assembler.resolve(relation, keyIsThere ? undefined : await describe?.(relation.oid));
+    const isKnown = isAsPrepared(relation, table);
+    assembler.resolve(relation, isKnown ? undefined : await describe(relation.oid));
   }
 
   /** Confirms what is acknowledged, once the history is proved; whether that moves the slot. */
