@@ -10,3 +10,4 @@ export { type RedisOptions, type RedisServer, type RedisSettings, startRedis } f
 export { type Proxy, startProxy } from './proxy.ts';
 export { type StandbyOptions, type StandbyServer, startStandby } from './standby.ts';
 export type { RedisFlavour } from './redis-binary.ts';
+export { type RedisCluster, startRedisCluster } from './redis-cluster.ts';
