@@ -1,4 +1,4 @@
-import pg from 'pg';
+import { Client, type ClientBase, type PoolClient } from 'pg';
 import { describe, test } from 'vitest';
 import {
   sourceConformance,
@@ -43,7 +43,7 @@ describe.skipIf(!hasPostgres)('on PostgreSQL', () => {
     kinds: ['text', 'whole', 'fraction', 'big', 'bytes', 'boolean', 'list', 'object'],
     evidence: 'covering',
     truncate: async (tx, table) => {
-      await (tx as pg.PoolClient).query(`TRUNCATE ${table}`);
+      await (tx as PoolClient).query(`TRUNCATE ${table}`);
     },
     foreignWrite: (subject, steps) =>
       withClient(subject, async (client) => {
@@ -71,7 +71,7 @@ async function openSubject(): Promise<SourceSubject> {
     get source() {
       return store.source;
     },
-    run: (tx, step) => runStep(tx as pg.PoolClient, step),
+    run: (tx, step) => runStep(tx as PoolClient, step),
     async reopen() {
       await store.close();
       store = await openStore(database.url);
@@ -91,9 +91,9 @@ function openStore(url: string): Promise<PostgresStore> {
 
 async function withClient(
   subject: SourceSubject,
-  work: (client: pg.Client) => Promise<void>,
+  work: (client: Client) => Promise<void>,
 ): Promise<void> {
-  const client = new pg.Client({ connectionString: urls.get(subject) });
+  const client = new Client({ connectionString: urls.get(subject) });
   await client.connect();
   try {
     await work(client);
@@ -102,7 +102,7 @@ async function withClient(
   }
 }
 
-async function runStep(client: pg.ClientBase, step: SourceStep): Promise<void> {
+async function runStep(client: ClientBase, step: SourceStep): Promise<void> {
   const key = sourceTables.find(({ name }) => name === step.table)?.key ?? [];
   const where = (from: number): string =>
     key.map((column, index) => `"${column}" = $${from + index}`).join(' AND ');

@@ -226,11 +226,39 @@ class OpenDatabase implements Database {
       throw error;
     });
     if (there.length > 0) return;
+    try {
+      await this.#make(part, version, statements, present);
+    } catch (error) {
+      throw await this.#mayNot(error);
+    }
+  }
+
+  /** What a user without the right to make a schema is told: the statement that gives it. */
+  async #mayNot(error: unknown): Promise<unknown> {
+    if (sqlState(error) !== '42501') return error;
+    const [user] = await this.query<{ name: string; database: string }>(
+      'SELECT current_user::text AS name, current_database()::text AS database',
+    );
+    const { name, database } = must(user, 'the name of the user');
+    return new TallyError('CAPABILITY_MISSING', {
+      what: `the user '${name}' may not make the coordinator's own tables in schema '${this.schema}'`,
+      where: this.where,
+      mend: `run GRANT CREATE ON DATABASE ${identifier(database)} TO ${identifier(name)}, or CREATE SCHEMA IF NOT EXISTS ${this.schema} AUTHORIZATION ${identifier(name)}, as a superuser`,
+      cause: error,
+    });
+  }
+
+  async #make(part: string, version: number, statements: string, present: string): Promise<void> {
+    const { schema } = this;
     await this.transaction(async (tx) => {
       await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [
         `tallystick ${schema}`,
       ]);
-      await tx.run(`CREATE SCHEMA IF NOT EXISTS ${schema}`);
+      // Even IF NOT EXISTS asks for the right to make one.
+      const [there] = await tx.query('SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1', [
+        schema,
+      ]);
+      if (there === undefined) await tx.run(`CREATE SCHEMA IF NOT EXISTS ${schema}`);
       await tx.run(
         `CREATE TABLE IF NOT EXISTS ${schema}.parts (part text PRIMARY KEY, version integer NOT NULL)`,
       );

@@ -2,6 +2,9 @@ import { createHash } from 'node:crypto';
 import type pg from 'pg';
 import { checkNumber, checkOptions, checkString } from '../../core/options.ts';
 import type { Diagnose } from '../../ports/diagnose.ts';
+import type { KeyValue } from '../../ports/key-value.ts';
+import type { Scan } from '../../ports/scan.ts';
+import type { Sink } from '../../ports/sink.ts';
 import type { Store, StoreContext, StoreDefinition } from '../../ports/store.ts';
 import type { Vitals } from '../../ports/vitals.ts';
 import { openDatabase, type Database } from './database.ts';
@@ -12,8 +15,18 @@ import {
   connectionOptionNames,
   type ConnectionOptions,
 } from './options.ts';
+import { openKeyValue } from './key-value/index.ts';
+import type { PostgresQuery } from './query/query.ts';
 import { openReplica, type OpenReplica } from './replica.ts';
-import { openSource, type PostgresSource } from './source/source.ts';
+import {
+  checkTargets,
+  openTargetPorts,
+  targetOptionNames,
+  type TargetOptions,
+  type TargetPorts,
+} from './sink/attach.ts';
+import type { Catalogue } from './sink/catalogue.ts';
+import { openSource, type PostgresSource, type SourceParts } from './source/source.ts';
 import { readVitals } from './vitals.ts';
 
 /** Connections that read a snapshot: one reads while rows of the other are applied. */
@@ -23,8 +36,8 @@ const HEARTBEAT_BYTES = 16 * 1024 * 1024;
 /** The longest name in the server. */
 const NAME_BYTES_MAX = 63;
 
-/** Where the server is, and how it is captured. */
-export interface PostgresOptions extends ConnectionOptions {
+/** Where the server is, how it is captured, and what flows write into it. */
+export interface PostgresOptions extends ConnectionOptions, TargetOptions {
   /**
    * The replication slot of capture, one for each application that captures this database. Names of slots are of the
    * whole server. Default `tally_<database>_<store>`.
@@ -48,6 +61,11 @@ export interface PostgresReplicaOptions extends ConnectionOptions {
 export interface PostgresStore extends Store<pg.Pool> {
   readonly system: 'postgres';
   readonly source: PostgresSource;
+  readonly sink: Sink;
+  readonly keyValue: KeyValue;
+  readonly scan: Scan;
+  /** Small queries over targets: by key, full text, along edges. */
+  readonly query: PostgresQuery;
   readonly diagnose: Diagnose;
 }
 
@@ -60,7 +78,8 @@ export interface PostgresReplicaStore extends Store<pg.Pool> {
 
 const replicaOptionNames: readonly string[] = [...connectionOptionNames, 'replicaOf'];
 const optionNames: readonly string[] = [
-  ...replicaOptionNames,
+  ...connectionOptionNames,
+  ...targetOptionNames,
   'slot',
   'publication',
   'readers',
@@ -98,13 +117,15 @@ export function postgres(
   if (options.slot !== undefined) checkName(options.slot, 'postgres.slot');
   if (options.publication !== undefined)
     checkString(options.publication, 'postgres.publication', { charactersMax: NAME_BYTES_MAX });
+  const catalogue = checkTargets(options, 'postgres');
   return {
     system: 'postgres',
     open: async (context) => {
       const database = await openDatabase(context, options);
       const slot = options.slot ?? defaultSlot(database);
       const publication = options.publication ?? slot;
-      return new OpenStore(context, { database, slot, publication, readers, heartbeatBytes });
+      const capture = { database, slot, publication, readers, heartbeatBytes };
+      return new OpenStore(context, capture, catalogue);
     },
   };
 }
@@ -114,24 +135,25 @@ class OpenStore implements PostgresStore {
   readonly system = 'postgres';
   readonly client: pg.Pool;
   readonly source: PostgresSource;
+  readonly sink: Sink;
+  readonly keyValue: KeyValue;
+  readonly scan: Scan;
+  readonly query: PostgresQuery;
   readonly diagnose: Diagnose;
   readonly #database: Database;
+  readonly #ports: TargetPorts;
 
-  constructor(
-    context: StoreContext,
-    parts: {
-      readonly database: Database;
-      readonly slot: string;
-      readonly publication: string;
-      readonly readers: number;
-      readonly heartbeatBytes: number;
-    },
-  ) {
+  constructor(context: StoreContext, parts: SourceParts, catalogue: Catalogue) {
     const { database, slot, publication } = parts;
     this.name = context.name;
     this.client = database.pool;
     this.#database = database;
     this.source = openSource(parts);
+    this.#ports = openTargetPorts(database, catalogue);
+    this.sink = this.#ports.sink;
+    this.scan = this.#ports.scan;
+    this.query = this.#ports.query;
+    this.keyValue = openKeyValue(database);
     this.diagnose = openDiagnose(database, { slot, publication });
   }
 
@@ -141,6 +163,7 @@ class OpenStore implements PostgresStore {
 
   async close(): Promise<void> {
     this.source.close();
+    await this.#ports.close();
     await this.#database.close();
   }
 

@@ -9,17 +9,18 @@ const LOCK_TIMEOUT_MS = 5_000;
 
 /**
  * Sees to it that the publication has these tables, wholly: every operation, every row, every column, partitions as
- * their root. Throws CAPABILITY_MISSING with the exact statement where the user lacks the right, CONFIG_INVALID
+ * their root. Answers whether it was there. Throws CAPABILITY_MISSING with the exact statement where the user lacks the right, CONFIG_INVALID
  * where somebody made it otherwise.
  */
 export async function ensurePublication(
   database: Database,
   publication: string,
   tables: readonly CapturedTable[],
-): Promise<void> {
+): Promise<'there' | 'made'> {
+  let done: 'there' | 'made';
   for (let round = 0; ; round += 1) {
     try {
-      await publish(database, publication, tables);
+      done = await publish(database, publication, tables);
       break;
     } catch (error) {
       // Another process made or altered it meanwhile: look again.
@@ -28,13 +29,14 @@ export async function ensurePublication(
     }
   }
   await refuseNested(database, publication, tables);
+  return done;
 }
 
 async function publish(
   database: Database,
   publication: string,
   tables: readonly CapturedTable[],
-): Promise<void> {
+): Promise<'there' | 'made'> {
   const name = identifier(publication);
   const [present] = await database.query<{ whole: boolean; root: boolean }>(
     `SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AS whole, pubviaroot AS root
@@ -47,7 +49,7 @@ async function publish(
       database,
       `CREATE PUBLICATION ${name}${list} WITH (publish_via_partition_root = true)`,
     );
-    return;
+    return 'made';
   }
   if (!present.whole || !present.root)
     await alter(
@@ -70,6 +72,7 @@ async function publish(
       database,
       `ALTER PUBLICATION ${name} ADD TABLE ${missing.map(published).join(', ')}`,
     );
+  return 'there';
 }
 
 interface Member {

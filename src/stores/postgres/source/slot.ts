@@ -1,7 +1,7 @@
 import { must, TallyError } from '../../../core/errors.ts';
 import type { Database, Queryable, Session } from '../database.ts';
 import { isConnectionLost, sqlState } from '../errors.ts';
-import { ensureCapture, readCapture } from './capture-state.ts';
+import { readCapture } from './capture-state.ts';
 
 /** How long a claim waits until the one who streams from the slot is gone. */
 const RELEASE_MS = 10_000;
@@ -48,23 +48,31 @@ export async function readSlot(
   return { plugin, database: row.database, temporary, activePid: pid, confirmed, lost };
 }
 
+/** Runs `work` while no other process prepares the same slot. The lock is that of a session: a slot cannot be made in a transaction that wrote anything. */
+export async function exclusively<Result>(
+  database: Database,
+  slot: string,
+  work: (session: Session) => Promise<Result>,
+): Promise<Result> {
+  await using session = await database.connect();
+  await session.query('SELECT pg_advisory_lock(hashtextextended($1, 0))', [`tallystick ${slot}`]);
+  return await work(session);
+}
+
 /**
- * Makes the slot if it is not there, or is of no use any more, with a new identity of its history. Several processes
- * may do so at once. Throws CONFIG_INVALID if the name is taken, CAPABILITY_MISSING if the server does not let it.
+ * Makes the slot if it is not there, or is of no use any more, with a new identity of its history; `anew` if the
+ * publication was not there, so that what the slot holds from before cannot be read. Within {@link exclusively}.
+ * Whether it did. Throws CONFIG_INVALID if the name is taken, CAPABILITY_MISSING if the server does not let it.
  */
 export async function ensureSlot(
   database: Database,
   slot: string,
-  afterCreation: () => Promise<void>,
-): Promise<void> {
-  await ensureCapture(database);
-  if (await isSound(database, slot, database)) return;
-  // A lock of the session, not of a transaction: a slot cannot be made in a transaction that wrote anything.
-  await using session = await database.connect();
-  await session.query('SELECT pg_advisory_lock(hashtextextended($1, 0))', [`tallystick ${slot}`]);
-  if (await isSound(database, slot, session)) return;
+  session: Session,
+  how: 'keep' | 'anew',
+): Promise<boolean> {
+  if ((await isSound(database, slot, session)) && how === 'keep') return false;
   await found(database, slot, session);
-  await afterCreation();
+  return true;
 }
 
 /** Whether slot and record belong together. Throws CONFIG_INVALID for a slot that is not ours. */
@@ -95,7 +103,7 @@ async function found(database: Database, name: string, session: Session): Promis
     slot = undefined;
   }
   const point =
-    slot === undefined ? await create(database, name, session) : must(slot.confirmed, 'its place');
+    slot === undefined ? await create(database, name, session) : await advance(name, session);
   await session.run(`UPDATE ${schema}.capture SET consistent_point = $2::pg_lsn WHERE slot = $1`, [
     name,
     point,
@@ -114,6 +122,15 @@ async function create(database: Database, name: string, session: Session): Promi
   } catch (error) {
     throw await creationError(database, error);
   }
+}
+
+/** Takes up a slot that somebody made: from now on, because what is published was not settled before. */
+async function advance(name: string, session: Session): Promise<string> {
+  const rows = await session.query<{ lsn: string }>(
+    'SELECT end_lsn::text AS lsn FROM pg_replication_slot_advance($1, pg_current_wal_flush_lsn())',
+    [name],
+  );
+  return must(rows[0], 'the place of the slot').lsn;
 }
 
 /** What stands in the way of logical replication, with the statement that mends it. */

@@ -24,7 +24,7 @@ import {
 import { continuesHistory, readIdentity } from './history.ts';
 import { endOffset, parseLsn } from './lsn.ts';
 import { ensureIdentity, ensurePublication } from './publication.ts';
-import { ensureSlot, releaseSlot } from './slot.ts';
+import { ensureSlot, exclusively, releaseSlot } from './slot.ts';
 import { lookUp, readSnapshot } from './snapshot.ts';
 import { Streaming } from './streaming.ts';
 import { inspectTables } from './table.ts';
@@ -91,13 +91,18 @@ class OpenSource implements PostgresSource {
 
   async prepare(tables: readonly string[]): Promise<readonly TableShape[]> {
     const database = this.#database;
+    const { slot, publication } = this;
     const found = await inspectTables(database, tables);
     await ensureCapture(database);
-    await ensureIdentity(database, found);
-    // Before the slot: it reads the publication as of each change, and one that is not there yet ends the stream.
-    await ensurePublication(database, this.publication, found);
-    await this.#ensureSlot();
-    await addCaptured(database, this.slot, tables);
+    await exclusively(database, slot, async (session) => {
+      await ensureIdentity(database, found);
+      // Before the slot: it reads the publication as of each change, and one that is not there yet ends the stream.
+      const published = await ensurePublication(database, publication, found);
+      const how = published === 'made' ? 'anew' : 'keep';
+      // The first transaction in the log is the first proof of the history: better one of our own at once.
+      if (await ensureSlot(database, slot, session, how)) await this.heartbeat();
+      await addCaptured(database, slot, tables);
+    });
     return found.map(({ name, key, columns }) => ({
       name,
       key,
@@ -106,7 +111,7 @@ class OpenSource implements PostgresSource {
   }
 
   async history(): Promise<string> {
-    if ((await readCapture(this.#database, this.slot)) === undefined) await this.prepare([]);
+    await this.#ensurePrepared();
     const { system, timeline } = await readIdentity(this.#database);
     const state = must(await readCapture(this.#database, this.slot), 'the record of the slot');
     return `${system}/${timeline}/${state.history}`;
@@ -124,7 +129,7 @@ class OpenSource implements PostgresSource {
   }
 
   async claim(workerEpoch: number): Promise<void> {
-    await this.#ensureSlot();
+    await this.#ensurePrepared();
     await claimCapture(this.#database, this.slot, workerEpoch);
     this.#workerEpoch = workerEpoch;
     // Whoever streams now is of an older epoch, or a remnant of this process.
@@ -188,9 +193,8 @@ class OpenSource implements PostgresSource {
     this.#closed.abort();
   }
 
-  async #ensureSlot(): Promise<void> {
-    // The first transaction in the log is the first proof of the history: better one of our own at once.
-    await ensureSlot(this.#database, this.slot, () => this.heartbeat());
+  async #ensurePrepared(): Promise<void> {
+    if ((await readCapture(this.#database, this.slot)) === undefined) await this.prepare([]);
   }
 
   /** What was ever prepared and is there still: the stream says of each change what the application calls its table. */

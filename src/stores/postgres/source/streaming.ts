@@ -37,7 +37,7 @@ export class Streaming {
       target: database,
       slot,
       publication,
-      tables: new Map(tables.map((table) => [table.oid, preparedTable(table)])),
+      tables: new Map(tables.map((table) => [table.oid, table])),
       types: this.#types(),
       describe: async (oid) => this.#describe(tables.find((table) => table.oid === oid)),
       // Once anything was acknowledged, the slot is where it was told to be; whoever has nothing of it any more
@@ -125,13 +125,6 @@ export class Streaming {
   }
 
   async #describe(table: CapturedTable | undefined): Promise<PreparedTable | undefined> {
-    return table === undefined
-      ? undefined
-      : preparedTable(await inspectTable(this.#parts.database, table.name));
+    return table === undefined ? undefined : inspectTable(this.#parts.database, table.name);
   }
-}
-
-function preparedTable(table: CapturedTable): PreparedTable {
-  const { oid, schema, relation, name, key, generated, partitioned } = table;
-  return { oid, schema, relation, name, key, generated, partitioned };
 }
