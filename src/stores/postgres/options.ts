@@ -34,6 +34,7 @@ export type PoolOptions = Pick<
   | 'maxUses'
   | 'maxLifetimeSeconds'
   | 'statement_timeout'
+  | 'query_timeout'
   | 'application_name'
   | 'keepAlive'
 >;

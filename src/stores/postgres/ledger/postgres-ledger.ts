@@ -4,7 +4,7 @@ import { openDatabase } from '../database.ts';
 import { checkConnection, connectionOptionNames, type ConnectionOptions } from '../options.ts';
 import { GroupLedger } from './group-ledger.ts';
 import { LEDGER_SCHEMA_VERSION, ledgerSchema } from './schema.ts';
-import { checkEncoding } from './session.ts';
+import { ANSWER_TIMEOUT_MS, checkEncoding } from './session.ts';
 
 /** Reads come one by one; what shares a commit goes over a connection of its own. */
 const POOL_MAX = 4;
@@ -39,7 +39,7 @@ export function postgresLedger(options: PostgresLedgerOptions): LedgerDefinition
     open: async (context) => {
       const database = await openDatabase(context, {
         ...options,
-        pool: { max: POOL_MAX, ...options.pool },
+        pool: { max: POOL_MAX, query_timeout: ANSWER_TIMEOUT_MS, ...options.pool },
       });
       try {
         await checkEncoding(database);

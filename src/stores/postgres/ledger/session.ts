@@ -2,6 +2,12 @@ import { TallyError } from '../../../core/errors.ts';
 import type { Database, Session } from '../database.ts';
 
 /**
+ * How long an answer is waited for. A connection whose other end is gone without a word would else be waited on for
+ * hours, by a worker that lost its lease long ago; nothing that the ledger or the log asks takes nearly as long.
+ */
+export const ANSWER_TIMEOUT_MS = 60_000;
+
+/**
  * What the sessions of the ledger and the log rely on, whatever the server or the role is set to: an answered COMMIT
  * is on the disk, one statement sees what was committed before it, and the plans are those by index, which are right
  * for few rows at whatever size the tables were when the plan was made.
@@ -19,7 +25,7 @@ SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('sync
 
 /** Opens a connection of its own that commits durably. */
 export async function durableSession(database: Database): Promise<Session> {
-  const session = await database.connect();
+  const session = await database.connect({ query_timeout: ANSWER_TIMEOUT_MS });
   try {
     await session.run(SETTINGS);
     return session;

@@ -75,17 +75,18 @@ export class LaneLog implements Log {
   }
 
   async read({ from, recordsMax, bytesMax, signal }: ReadOptions): Promise<LogBatch> {
-    for (;;) {
+    for (let why = ''; ;) {
       this.#checkOpen();
       const told = this.#waker.told;
       const cursor = await this.#cursorAt(from, bytesMax);
       if (cursor !== undefined) {
         const records = cursor.take(Math.max(1, recordsMax), bytesMax);
+        if (why === 'time to look') void this.#waker.renew();
         this.#keep(cursor);
         return { first: from, next: from + records.length, records };
       }
       if (signal.aborted) return { first: from, next: from, records: [] };
-      if (await this.#waker.listen()) await this.#waker.wait(told, signal);
+      if (await this.#waker.listen()) why = await this.#waker.wait(told, signal);
     }
   }
 

@@ -2,6 +2,7 @@ import { checkNumber, checkOptions, checkString } from '../../../core/options.ts
 import type { Log } from '../../../ports/log.ts';
 import type { StoreContext } from '../../../ports/store.ts';
 import { openDatabase } from '../database.ts';
+import { ANSWER_TIMEOUT_MS, checkEncoding } from '../ledger/session.ts';
 import { checkConnection, connectionOptionNames, type ConnectionOptions } from '../options.ts';
 import { LaneLog } from './lane-log.ts';
 import { LOG_SCHEMA_VERSION, logSchema } from './schema.ts';
@@ -51,9 +52,10 @@ export function postgresLog(options: PostgresLogOptions): PostgresLogDefinition 
     open: async (context) => {
       const database = await openDatabase(context, {
         ...connection,
-        pool: { max: POOL_MAX, ...connection.pool },
+        pool: { max: POOL_MAX, query_timeout: ANSWER_TIMEOUT_MS, ...connection.pool },
       });
       try {
+        await checkEncoding(database);
         await database.ensure('log', LOG_SCHEMA_VERSION, logSchema(database.schema));
         return new LaneLog(database, lane, bytesMax ?? Infinity);
       } catch (error) {

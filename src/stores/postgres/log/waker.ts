@@ -35,7 +35,7 @@ export class Waker {
       await this.#session;
       return true;
     }
-    const opening = this.#open();
+    const opening: Promise<Session> = this.#open(() => this.#forget(opening));
     this.#session = opening;
     try {
       await opening;
@@ -51,20 +51,33 @@ export class Waker {
     return this.#told;
   }
 
-  /** Resolves when something was told since, when it is time to look anyway, or when the signal aborts. */
-  wait(told: number, signal: AbortSignal): Promise<void> {
+  /**
+   * Resolves when something was told since or the signal aborts, and with `time to look` when nothing was told for a
+   * while.
+   */
+  wait(told: number, signal: AbortSignal): Promise<'told' | 'time to look'> {
     return new Promise((resolve) => {
-      const wake = (): void => {
+      const end = (why: 'told' | 'time to look'): void => {
         this.#waiting.delete(wake);
         cancel();
         signal.removeEventListener('abort', wake);
-        resolve();
+        resolve(why);
       };
-      const cancel = this.#database.clock.after(POLL_MS, wake);
+      const wake = (): void => end('told');
+      const cancel = this.#database.clock.after(POLL_MS, () => end('time to look'));
       this.#waiting.add(wake);
       signal.addEventListener('abort', wake, { once: true });
       if (signal.aborted || this.#closed || told !== this.#told) wake();
     });
+  }
+
+  /** Gives up a connection that did not say what it had to: it may be open at this end alone. */
+  async renew(): Promise<void> {
+    const silent = this.#session;
+    if (silent === undefined) return;
+    this.#forget(silent);
+    const session = await silent.catch(() => undefined);
+    await session?.close();
   }
 
   wakeAll(): void {
@@ -79,11 +92,11 @@ export class Waker {
     await session?.close();
   }
 
-  async #open(): Promise<Session> {
+  async #open(onEnd: () => void): Promise<Session> {
     const session = await this.#database.connect();
     try {
       session.client.on('notification', () => this.wakeAll());
-      session.client.once('end', () => this.#forget());
+      session.client.once('end', onEnd);
       await session.run(`LISTEN ${this.#channel}`);
       return session;
     } catch (error) {
@@ -92,8 +105,8 @@ export class Waker {
     }
   }
 
-  #forget(failed?: Promise<Session>): void {
-    if (failed === undefined || this.#session === failed) this.#session = undefined;
+  #forget(session: Promise<Session>): void {
+    if (this.#session === session) this.#session = undefined;
     this.wakeAll();
   }
 }
