@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import pg from 'pg';
+import { Client } from 'pg';
 import { describe, expect, test } from 'vitest';
 import {
   changesOf,
@@ -24,7 +24,7 @@ async function folders(): Promise<readonly string[]> {
 
 /** Runs statements one after the other, so that each is sent ahead before the next. */
 async function runEach(url: string, statements: readonly string[]): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
+  const client = new Client({ connectionString: url });
   await client.connect();
   for (const statement of statements) await client.query(statement);
   await client.end();
@@ -90,7 +90,7 @@ describe.skipIf(!hasPostgres)('a transaction that is sent while it is in progres
 
   test('T3 is told in the order of commits, with others that are large or small beside it', async () => {
     await using bench = await SlotBench.open(['orders'], orders);
-    const clients = Array.from({ length: 3 }, () => new pg.Client({ connectionString: bench.url }));
+    const clients = Array.from({ length: 3 }, () => new Client({ connectionString: bench.url }));
     for (const [index, client] of clients.entries()) {
       await client.connect();
       await client.query('BEGIN');

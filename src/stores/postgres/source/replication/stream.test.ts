@@ -1,4 +1,4 @@
-import pg from 'pg';
+import { Client } from 'pg';
 import { describe, expect, test } from 'vitest';
 import {
   changesOf,
@@ -41,7 +41,7 @@ describe.skipIf(!hasPostgres)('the stream of a slot', () => {
   test('T2 gives each of many changes at one place an identity of its own', async () => {
     await using bench = await SlotBench.open(['orders'], orders);
     await bench.sql(`INSERT INTO orders SELECT n, 'row ' || n FROM generate_series(1, 100) n`);
-    const client = new pg.Client({ connectionString: bench.url });
+    const client = new Client({ connectionString: bench.url });
     await client.connect();
     // COPY, several statements and a single one, each a transaction.
     await client.query(`COPY orders (id, name) FROM PROGRAM 'seq -f "%g	copied" 101 150'`);
@@ -57,7 +57,7 @@ describe.skipIf(!hasPostgres)('the stream of a slot', () => {
 
   test('T3 yields interleaved transactions in the order of their commits, also after a restart', async () => {
     await using bench = await SlotBench.open(['orders'], orders);
-    const [first, second] = [1, 2].map(() => new pg.Client({ connectionString: bench.url }));
+    const [first, second] = [1, 2].map(() => new Client({ connectionString: bench.url }));
     if (first === undefined || second === undefined) return;
     await first.connect();
     await second.connect();

@@ -1,4 +1,4 @@
-import { TallyError } from '../../../../core/errors.ts';
+import { isTallyError, TallyError } from '../../../../core/errors.ts';
 import type { SourceEntry, StreamOptions } from '../../../../ports/source.ts';
 import { formatLsn } from '../lsn.ts';
 import type { TypeResolver } from '../values.ts';
@@ -99,10 +99,12 @@ export class ReplicationStream {
       if (isAborted(signal)) return;
       const assembler = await this.#prepare(connection, options);
       const { publication } = this.#parts;
-      const confirmed = (): number => this.#confirmedLsn;
+      const confirmed = (): number => {
+        this.#confirm();
+        return this.#confirmedLsn;
+      };
       const copy = await connection.stream(slot, publication, confirmed);
       this.#copy = copy;
-      this.#confirm();
       yield* this.#read({ copy, assembler, streamed, signal });
     } catch (error) {
       // Whatever fails after the reader went away fails because of it.
@@ -231,7 +233,7 @@ export class ReplicationStream {
     const unknown = variableTypes(relation).filter((oid) => types.get(oid) === undefined);
     if (unknown.length > 0) await types.load(unknown);
     const isKnown = isAsPrepared(relation, table);
-    assembler.resolve(relation, isKnown ? undefined : await describe(relation.oid));
+    assembler.resolve(relation, isKnown ? undefined : await describe(relation.oid).catch(gone));
   }
 
   /** Confirms what is acknowledged, once the history is proved; whether that moves the slot. */
@@ -286,6 +288,11 @@ function checkSlot(state: SlotState | undefined, slot: string, where: string): S
     mend: 'take a new snapshot of the tables; raise max_slot_wal_keep_size if the server gave the log away',
     details: { slot, invalid: state?.invalid ?? 'missing' },
   });
+}
+
+/** A table that was dropped since, or that cannot be captured any more, is read as it was prepared. */
+function gone(error: unknown): undefined {
+  if (!isTallyError(error, 'TABLE_UNKNOWN', 'TABLE_UNSUPPORTED')) throw error;
 }
 
 /** Asked again after a wait: the compiler remembers what it saw before. */
