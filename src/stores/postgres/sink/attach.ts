@@ -1,5 +1,6 @@
 import { TallyError } from '../../../core/errors.ts';
 import { checkNumber, checkObject, fieldPath } from '../../../core/options.ts';
+import type { KeyValue } from '../../../ports/key-value.ts';
 import type { Scan } from '../../../ports/scan.ts';
 import type { Sink } from '../../../ports/sink.ts';
 import type { Database } from '../database.ts';
@@ -11,6 +12,9 @@ import { Host } from './host.ts';
 import { Readers } from './reader.ts';
 import { openSink, ROW_BYTES_MAX } from './sink.ts';
 import type { Targets } from './targets.ts';
+
+/** Expired rows that one sweep removes, unless told otherwise. */
+const SWEEP_MAX = 1_000;
 
 /** The options of the side of a PostgreSQL store that is written by flows. */
 export interface TargetOptions {
@@ -25,8 +29,8 @@ export interface TargetPorts {
   readonly sink: Sink;
   readonly scan: Scan;
   readonly query: PostgresQuery;
-  /** Removes up to `limit` expired rows of `keyValue` targets; returns how many. */
-  sweepExpired(limit: number): Promise<number>;
+  /** The same key-value port, whose sweep removes expired rows of `keyValue` targets too. */
+  sweeping(keyValue: KeyValue): KeyValue;
   /** Ends the connections of sessions that are still open; not the pool. */
   close(): Promise<void>;
 }
@@ -69,7 +73,18 @@ export function openTargetPorts(database: Database, catalogue: Catalogue): Targe
     sink: openSink(host, catalogue),
     scan: openScan(readers),
     query: openQuery(readers),
-    sweepExpired: (limit) => sweepExpired(host, catalogue, limit),
+    sweeping: (keyValue) => ({
+      supports: keyValue.supports,
+      get: (key) => keyValue.get(key),
+      getMany: (keys) => keyValue.getMany(keys),
+      set: (key, value, options) => keyValue.set(key, value, options),
+      delete: (key) => keyValue.delete(key),
+      keys: (prefix, options) => keyValue.keys(prefix, options),
+      async sweep(limit = SWEEP_MAX) {
+        const swept = await keyValue.sweep(limit);
+        return swept < limit ? swept + (await sweepExpired(host, catalogue, limit - swept)) : swept;
+      },
+    }),
     close: () => host.close(),
   };
 }

@@ -7,11 +7,24 @@ import type { Bound } from './writer.ts';
 
 /**
  * Set once per connection, so that texts mean the same whatever the defaults of the server. A worker that stops dead
- * within a transaction holds the lock of its flow: the server ends it, so that the next worker waits no longer.
+ * within a transaction holds the lock of its flow: the server ends it, so that the next worker waits no longer. Every
+ * batch is planned for what the tables have become: a plan that was kept from when they were empty reads them whole.
  */
-const SETTINGS = `SET datestyle = 'ISO'; SET timezone = 'UTC'; SET idle_in_transaction_session_timeout = '30s'`;
+const SETTINGS = `SET datestyle = 'ISO'; SET timezone = 'UTC'; SET idle_in_transaction_session_timeout = '30s';
+  SET plan_cache_mode = force_custom_plan`;
+
+/**
+ * How long a batch waits for an answer: longer than the lock of a dead worker is held, shorter than TCP needs to find
+ * out that nobody is there any more.
+ */
+export const ANSWER_MS = 120_000;
 
 type Rows = readonly (readonly unknown[])[];
+
+interface Answer {
+  readonly rows: Rows;
+  readonly rowCount: number | null;
+}
 
 /** Statements of one transaction. */
 export interface Tx {
@@ -54,28 +67,34 @@ export class WriterConnection {
   async transaction<Result>(
     first: string,
     work: (tx: Tx, firstRows: readonly Rows[]) => Promise<Result>,
-    keep?: (result: Result) => boolean,
+    how: { readonly keep?: (result: Result) => boolean; readonly answerMs?: number } = {},
   ): Promise<Result> {
     const { client } = (this.#session ??= await this.#connect());
-    const tx = this.#tx(client);
+    const { keep, answerMs } = how;
     try {
-      const begun = await this.#guard(() =>
-        client.query({
-          text: `BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE; ${first}`,
-          types: ownTypes,
-          rowMode: 'array',
-        }),
-      );
-      const firstRows = (begun as unknown as readonly { readonly rows: Rows }[])
-        .slice(1)
-        .map(({ rows }) => rows);
-      const result = await work(tx, firstRows);
+      const begun = await this.#ask(client, answerMs, {
+        text: `BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE; ${first}`,
+      });
+      const firstRows = (begun as unknown as readonly Answer[]).slice(1).map(({ rows }) => rows);
+      const result = await work(this.#tx(client, answerMs), firstRows);
       if (keep !== undefined && !keep(result)) await this.#rollBack();
-      else await this.#commit();
+      else await this.#commit(client, answerMs);
       return result;
     } catch (error) {
       if (isConnectionLost(error)) await this.close();
       else await this.#rollBack();
+      throw error;
+    }
+  }
+
+  /** One statement outside of a transaction. */
+  async read(text: string, values: readonly unknown[]): Promise<Rows> {
+    const { client } = (this.#session ??= await this.#connect());
+    try {
+      const config = { text, values: [...values], name: this.#nameOf(text) };
+      return (await this.#ask(client, ANSWER_MS, config)).rows;
+    } catch (error) {
+      if (isConnectionLost(error)) await this.close();
       throw error;
     }
   }
@@ -97,13 +116,12 @@ export class WriterConnection {
     }
   }
 
-  async #commit(): Promise<void> {
-    const session = this.#session;
+  async #commit(client: Session['client'], answerMs: number | undefined): Promise<void> {
     try {
-      await session?.client.query('COMMIT');
+      await this.#ask(client, answerMs, { text: 'COMMIT' });
     } catch (error) {
       if (isRowError(error)) throw new CommitRefused(error);
-      if (!isConnectionLost(error)) throw postgresError(error, this.#database.where);
+      if (!isConnectionLost(error)) throw error;
       // Whether it holds is told by the checkpoint, once the server has ended what is left of the transaction.
       throw new TallyError('COMMIT_UNKNOWN', {
         what: 'the connection ended during COMMIT',
@@ -119,28 +137,18 @@ export class WriterConnection {
     if ((await rollBack(this.#session.client)) !== undefined) await this.close();
   }
 
-  #tx(client: Session['client']): Tx {
-    const query = (config: object): Promise<{ rows: Rows; rowCount: number | null }> =>
-      this.#guard(
-        () =>
-          client.query({
-            rowMode: 'array',
-            types: ownTypes,
-            ...config,
-          } as never) as unknown as Promise<{
-            rows: Rows;
-            rowCount: number | null;
-          }>,
-      );
+  #tx(client: Session['client'], answerMs: number | undefined): Tx {
     return {
-      query: async (text, values) =>
-        (await query(values === undefined ? { text } : { text, values: [...values] })).rows,
+      query: async (text, values) => {
+        const config = values === undefined ? { text } : { text, values: [...values] };
+        return (await this.#ask(client, answerMs, config)).rows;
+      },
       execute: async ({ text, values }) => {
-        const { rowCount } = await query({ text, values: [...values], name: this.#nameOf(text) });
-        return rowCount ?? 0;
+        const config = { text, values: [...values], name: this.#nameOf(text) };
+        return (await this.#ask(client, answerMs, config)).rowCount ?? 0;
       },
       script: async (text) => {
-        await query({ text });
+        await this.#ask(client, answerMs, { text });
       },
     };
   }
@@ -151,9 +159,15 @@ export class WriterConnection {
     return name;
   }
 
-  async #guard<Result>(work: () => Promise<Result>): Promise<Result> {
+  async #ask(
+    client: Session['client'],
+    answerMs: number | undefined,
+    config: { readonly text: string; readonly values?: readonly unknown[]; readonly name?: string },
+  ): Promise<Answer> {
+    const base = { rowMode: 'array', types: ownTypes, ...config };
+    const asked = answerMs === undefined ? base : { ...base, query_timeout: answerMs };
     try {
-      return await work();
+      return (await client.query(asked as never)) as unknown as Answer;
     } catch (error) {
       throw postgresError(error, this.#database.where);
     }

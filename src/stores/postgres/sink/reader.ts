@@ -127,10 +127,6 @@ export class Readers {
       : undefined;
   }
 
-  declaration(target: string): TargetDeclaration | undefined {
-    return this.#catalogue.targets[target];
-  }
-
   /** Runs `work` on a reader; once more on a new one if the table is no longer what the reader takes it for. */
   async use<Result>(
     target: string,

@@ -12,7 +12,7 @@ import type {
 } from '../../../ports/sink.ts';
 import { BatchWriter, type Outcome } from './apply.ts';
 import type { Catalogue } from './catalogue.ts';
-import { CommitRefused, type Tx, type WriterConnection } from './connection.ts';
+import { ANSWER_MS, CommitRefused, type Tx, type WriterConnection } from './connection.ts';
 import type { Host } from './host.ts';
 import { targetNames, type Schemas, type TargetNames } from './names.ts';
 import {
@@ -75,10 +75,10 @@ export class PostgresSinkSession implements SinkSession {
    * and a checkpoint that was read without waiting for it would be the one before.
    */
   async checkpoint(): Promise<Checkpoint | undefined> {
-    return this.#step(
-      ({ checkpoint }) => Promise.resolve(checkpoint ?? undefined),
-      () => false,
-    );
+    return this.#step(({ checkpoint }) => Promise.resolve(checkpoint ?? undefined), {
+      keep: () => false,
+      answerMs: ANSWER_MS,
+    });
   }
 
   async apply(batch: SinkBatch): Promise<SinkReport> {
@@ -100,8 +100,8 @@ export class PostgresSinkSession implements SinkSession {
     const { flow, generation, workerEpoch } = this.#options;
     const { database } = this.#host;
     const { schema } = database;
-    // One statement on the pool: it needs no lock, and a lock would cost a write to the disk.
-    const rows = await database.run(
+    // One statement, without a lock: that would cost a write to the disk.
+    const rows = await this.#connection.read(
       `SELECT f.worker_epoch, s.value FROM ${schema}.sink_flows f
        JOIN ${schema}.sink_checkpoints c ON c.flow = f.flow AND c.generation = $2
        CROSS JOIN unnest($3::text[]) WITH ORDINALITY AS n(name, place)
@@ -109,10 +109,10 @@ export class PostgresSinkSession implements SinkSession {
        WHERE f.flow = $1 ORDER BY n.place`,
       [flow, generation, [...names]],
     );
-    const [first] = rows.rows;
+    const [first] = rows;
     if (first === undefined) throw goneGeneration(flow, generation);
     if (Number(first[0]) !== workerEpoch) throw fencedOut(flow, workerEpoch, Number(first[0]));
-    return rows.rows.map(([, value]) => (typeof value === 'string' ? value : null));
+    return rows.map(([, value]) => (typeof value === 'string' ? value : null));
   }
 
   async sweep(targets: readonly string[], before: Position): Promise<number> {
@@ -162,7 +162,7 @@ export class PostgresSinkSession implements SinkSession {
 
   async #step<Result>(
     work: (held: Held) => Promise<Result>,
-    keep?: (result: Result) => boolean,
+    how: { readonly keep?: (result: Result) => boolean; readonly answerMs?: number } = {},
   ): Promise<Result> {
     this.#assertOpen();
     const { schema } = this.#host.database;
@@ -170,7 +170,7 @@ export class PostgresSinkSession implements SinkSession {
       return await this.#connection.transaction(
         holdText(schema, this.#options),
         async (tx, rows) => work(await this.#hold(tx, readHeld(rows))),
-        keep,
+        how,
       );
     } catch (error) {
       // Somebody may have altered a table: its columns are looked up again.
@@ -212,10 +212,10 @@ export class PostgresSinkSession implements SinkSession {
 
   async #applyOnce(batch: SinkBatch, care: Care): Promise<SinkReport> {
     const { length } = batch.writes;
-    const { applied, failed } = await this.#step(
-      (held) => this.#applyAll(held, batch, care),
-      (outcome) => outcome.failed.length === 0,
-    );
+    const { applied, failed } = await this.#step((held) => this.#applyAll(held, batch, care), {
+      keep: (outcome) => outcome.failed.length === 0,
+      answerMs: ANSWER_MS,
+    });
     return failed.length > 0
       ? { applied: 0, older: 0, failed }
       : { applied, older: length - applied, failed };

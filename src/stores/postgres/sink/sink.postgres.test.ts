@@ -7,6 +7,7 @@ import {
 } from '../../../../test/support/servers.ts';
 import { ORDINAL_MAX } from '../../../core/position.ts';
 import type { Row } from '../../../core/row.ts';
+import { openKeyValue } from '../key-value/index.ts';
 import { keyValue, table } from './targets.ts';
 
 // What every sink must do stands in the conformance suite; here is what only PostgreSQL targets do.
@@ -364,7 +365,8 @@ describe.skipIf(!hasPostgres)('PostgreSQL targets', () => {
   test('leaves expired rows out at once, and sweeps them without letting older writes back in', async () => {
     const clock = manualClock(1_000_000);
     await using bed = await sinkBed(url(), { sessions: keyValue({ ttl: '10s' }) }, clock);
-    expect(await bed.ports.sweepExpired(10)).toBe(0);
+    const swept = bed.ports.sweeping(openKeyValue(bed.database));
+    expect(await swept.sweep()).toBe(0);
     const into = await bed.session('sessions');
     await bed.apply(into, 'sessions', [
       { key: ['a'], row: { user: 1 }, offset: 5 },
@@ -375,8 +377,8 @@ describe.skipIf(!hasPostgres)('PostgreSQL targets', () => {
     clock.set(1_010_000);
     expect(await bed.ports.query.get('sessions', ['a'])).toBeUndefined();
     expect(await bed.ports.scan.count('sessions')).toBe(0);
-    expect(await bed.ports.sweepExpired(1)).toBe(1);
-    expect(await bed.ports.sweepExpired(10)).toBe(1);
+    expect(await swept.sweep(1)).toBe(1);
+    expect(await swept.sweep(10)).toBe(1);
     expect(await bed.sql('SELECT * FROM sessions')).toEqual([]);
     expect(
       await bed.apply(into, 'sessions', [{ key: ['a'], row: { user: 1 }, offset: 4 }]),
