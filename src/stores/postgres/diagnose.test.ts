@@ -11,6 +11,7 @@ import { systemClock } from '../../runtime/clock.ts';
 import { systemRandom } from '../../runtime/random.ts';
 import { openDatabase } from './database.ts';
 import { openDiagnose, type DiagnoseOptions } from './diagnose.ts';
+import { outboxSql } from './outbox/table.ts';
 import { checkTransactions, checkVersion } from './doctor/server.ts';
 
 const suffix = randomBytes(4).toString('hex');
@@ -255,6 +256,27 @@ describe.skipIf(!hasPostgres)('on a server with the usual settings', () => {
     expect(of(found, 'synchronous_commit')).toMatchObject([
       { level: 'warn', found: expect.stringContaining('lost'), remedy: expect.any(String) },
     ]);
+  });
+
+  test('an outbox that is read by its own sequence needs its columns and rights, and no replication', async () => {
+    await using database = await freshDatabase();
+    const use = { tables: ['outbox', 'orders'], targets: [] };
+    const look = (user = plain): Promise<readonly Finding[]> =>
+      findings(as(database.url, user), use, { outbox: 'outbox' });
+    expect(of(await look(), 'outbox outbox')).toMatchObject([{ level: 'fail' }]);
+    await run(database.url, outboxSql());
+    expect(of(await look(), 'outbox outbox')).toMatchObject([
+      forbidden(/ADD COLUMN IF NOT EXISTS/),
+    ]);
+    await run(database.url, outboxSql({ capture: 'outbox' }));
+    expect(of(await look(), 'outbox outbox')).toMatchObject([
+      forbidden(new RegExp(`^GRANT SELECT, UPDATE, DELETE ON public.outbox TO ${plain};`)),
+    ]);
+    await run(database.url, `GRANT SELECT, UPDATE ON outbox TO ${plain}`);
+    const found = await look();
+    expect(of(found, 'outbox outbox')).toMatchObject([{ level: 'warn' }]);
+    expect(of(found, 'table orders')).toMatchObject([forbidden(/place what the flow needs/)]);
+    expect(of(found, 'wal_level')).toEqual([]);
   });
 
   test('a pooler in between is noticed', async () => {

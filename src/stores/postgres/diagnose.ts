@@ -1,6 +1,7 @@
 import type { Diagnose, Finding, StoreUse } from '../../ports/diagnose.ts';
 import type { Database } from './database.ts';
 import { fail, ok, sqlName, warn } from './doctor/finding.ts';
+import { checkOutbox } from './doctor/outbox.ts';
 import { checkReplication } from './doctor/replication.ts';
 import {
   checkOwnSchema,
@@ -17,6 +18,8 @@ export interface DiagnoseOptions {
   readonly publication: string;
   /** The store that this one is a read replica of. */
   readonly replicaOf?: string;
+  /** The outbox that is read by its own sequence; then slot and publication are not used. */
+  readonly outbox?: string;
 }
 
 /**
@@ -40,7 +43,7 @@ async function checkCapture(
   database: Database,
   server: Server,
   { tables }: StoreUse,
-  { slot, publication }: DiagnoseOptions,
+  { slot, publication, outbox }: DiagnoseOptions,
 ): Promise<readonly Finding[]> {
   if (tables.length === 0) return [];
   if (server.recovering)
@@ -51,6 +54,7 @@ async function checkCapture(
         'point the URL to the primary; to read from a standby, declare it as a store of its own with replicaOf',
       ),
     ];
+  if (outbox !== undefined) return checkOutbox(database, server, outbox, tables);
   return [
     ...(await checkReplication(database, server, slot)),
     ...(await checkTables(database, server, publication, tables)),

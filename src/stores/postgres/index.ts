@@ -26,3 +26,20 @@ export {
   type Targets,
 } from './sink/targets.ts';
 export type { PostgresQuery } from './query/query.ts';
+export {
+  inbox,
+  outboxMessage,
+  outboxMessages,
+  type InboxPut,
+  type OutboxMessage,
+} from './outbox/inbox.ts';
+export { outboxSupports, type OutboxSource } from './outbox/source.ts';
+export type { PostgresOutboxOptions, PostgresOutboxStore } from './outbox/store.ts';
+export {
+  createOutbox,
+  outboxSql,
+  pruneOutbox,
+  type OutboxOptions,
+  type PruneOptions,
+  type StatementRunner,
+} from './outbox/table.ts';

@@ -16,6 +16,11 @@ import {
   type ConnectionOptions,
 } from './options.ts';
 import { openKeyValue } from './key-value/index.ts';
+import {
+  outboxStore,
+  type PostgresOutboxOptions,
+  type PostgresOutboxStore,
+} from './outbox/store.ts';
 import type { PostgresQuery } from './query/query.ts';
 import { openReplica, type OpenReplica } from './replica.ts';
 import {
@@ -91,14 +96,17 @@ const optionNames: readonly string[] = [
  * driver's own Pool for the application's queries; transactions whose evidence is wanted go through `source.write`,
  * or give their id to `source.resolve`. Capture needs `wal_level = logical` and the REPLICATION attribute; what stands
  * in the way, `tally doctor` says. With `replicaOf` it is a physical standby of another store: nothing is captured or
- * written there, and reads can wait until it has replayed given evidence. Throws CONFIG_INVALID,
+ * written there, and reads can wait until it has replayed given evidence. With `capture: 'outbox'` one table of
+ * messages is read without logical replication. Throws CONFIG_INVALID,
  * CONFIG_UNKNOWN_OPTION; `open` throws DRIVER_MISSING, STORE_UNREACHABLE, CONFIG_INVALID, CAPABILITY_MISSING.
  */
 export function postgres(options: PostgresReplicaOptions): StoreDefinition<PostgresReplicaStore>;
+export function postgres(options: PostgresOutboxOptions): StoreDefinition<PostgresOutboxStore>;
 export function postgres(options: PostgresOptions): StoreDefinition<PostgresStore>;
 export function postgres(
-  options: PostgresOptions | PostgresReplicaOptions,
-): StoreDefinition<PostgresStore | PostgresReplicaStore> {
+  options: PostgresOptions | PostgresReplicaOptions | PostgresOutboxOptions,
+): StoreDefinition<PostgresStore | PostgresReplicaStore | PostgresOutboxStore> {
+  if ('capture' in options) return outboxStore(options);
   if ('replicaOf' in options) {
     checkOptions(options, replicaOptionNames, 'postgres');
     checkConnection(options, 'postgres');

@@ -17,13 +17,15 @@ export interface OutboxMessage {
   readonly payload: Row[string];
   readonly headers: Row[string];
   readonly created_at: string;
+  readonly ord: number | bigint;
 }
 
 /**
  * The target of a flow from an outbox: one row for each message, under its id. The sink writes it once in effect,
- * with the flow's checkpoint in the same transaction; its column `_fence`, then `_ordinal`, is the order of the
- * commits. Handle messages in transactions of your own that also note the id in a table of yours: the rows here
- * belong to the flow.
+ * with the flow's checkpoint in the same transaction. `ORDER BY _fence, _ordinal, ord` is the order to handle them in:
+ * that of the commits; of messages that a snapshot brought, whose place in the WAL nobody knows any more, it is the one
+ * that `ord` can tell. Handle messages in transactions of your own that also note the id in a table of yours: the rows
+ * here belong to the flow.
  */
 export function inbox(): TableTarget {
   return table({
@@ -32,9 +34,11 @@ export function inbox(): TableTarget {
       id: 'uuid',
       topic: 'text NOT NULL',
       key: 'text NOT NULL',
-      payload: 'jsonb NOT NULL',
-      headers: 'jsonb NOT NULL',
+      // Where a document is the JSON null, rows hold a plain NULL.
+      payload: 'jsonb',
+      headers: 'jsonb',
       created_at: 'timestamptz NOT NULL',
+      ord: 'bigint NOT NULL',
     },
   });
 }
@@ -47,8 +51,8 @@ export function inbox(): TableTarget {
 export function outboxMessage(row: Row, change: Change): OutboxMessage | undefined {
   // A projection is asked for the row before a change too, and what it puts for that one alone is deleted.
   if (change.operation === 'delete' || row === change.before) return undefined;
-  const { id, topic, key, payload, headers, created_at } = row as unknown as OutboxMessage;
-  return { id, topic, key, payload, headers, created_at };
+  const { id, topic, key, payload, headers, created_at, ord } = row as unknown as OutboxMessage;
+  return { id, topic, key, payload, headers, created_at, ord };
 }
 
 /**

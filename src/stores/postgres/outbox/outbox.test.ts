@@ -13,6 +13,7 @@ const row = {
   payload: { total: '12.50' },
   headers: {},
   created_at: '2026-11-22 21:59:02+00',
+  ord: 12,
 };
 
 function change(parts: Partial<Change>): Change {

@@ -14,12 +14,13 @@ export interface MessageRow {
   readonly payload: string;
   readonly headers: string;
   readonly created: string;
+  readonly ord: number;
   readonly createdMs: number;
 }
 
 /** The same text from stream, snapshot and lookup, whatever the settings of the session. */
 export const messageColumns = `seq, xact::text AS xact, id::text AS id, topic, key, payload::text AS payload,
-  headers::text AS headers, to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00' AS created,
+  headers::text AS headers, to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00' AS created, ord,
   floor(extract(epoch FROM created_at) * 1000)::int8 AS "createdMs"`;
 
 /** What changes and snapshots carry of it. */
@@ -30,10 +31,11 @@ export const messageColumnNames: readonly string[] = [
   'payload',
   'headers',
   'created_at',
+  'ord',
 ];
 
 /** The row as the application placed it. */
-export function messageOf({ id, topic, key, payload, headers, created }: MessageRow): Row {
+export function messageOf({ id, topic, key, payload, headers, created, ord }: MessageRow): Row {
   return {
     id,
     topic,
@@ -41,6 +43,7 @@ export function messageOf({ id, topic, key, payload, headers, created }: Message
     payload: parseJson(payload),
     headers: parseJson(headers),
     created_at: created,
+    ord,
   };
 }
 

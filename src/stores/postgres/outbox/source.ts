@@ -268,9 +268,7 @@ class OpenOutboxSource implements OutboxSource {
   async #make(): Promise<void> {
     const { columns } = await inspectTable(this.#database, this.#table);
     const names = new Set(columns.map(({ name }) => name));
-    const missing = [...messageColumnNames, 'ord', 'xact', 'seq'].filter(
-      (name) => !names.has(name),
-    );
+    const missing = [...messageColumnNames, 'xact', 'seq'].filter((name) => !names.has(name));
     if (missing.length > 0)
       throw new TallyError('TABLE_UNSUPPORTED', {
         what: `the outbox '${this.#table}' lacks ${missing.join(', ')}`,

@@ -12,7 +12,7 @@ export interface OutboxOptions {
   readonly table?: string;
   /**
    * `log` (default): from the WAL, like any table. `outbox`: by its own sequence, for servers without logical
-   * replication; adds the columns `ord`, `xact` and `seq`, which applications leave alone.
+   * replication; adds the columns `xact` and `seq`, which applications leave alone.
    */
   readonly capture?: 'log' | 'outbox';
 }
@@ -29,7 +29,9 @@ export interface StatementRunner {
  * - `id` (uuid): names the message for good; made by the server unless the application gives one;
  * - `topic`, `key` (text): what it is about, and within which key the order counts;
  * - `payload`, `headers` (jsonb);
- * - `created_at` (timestamptz): when its transaction began. For people and for pruning, never for order.
+ * - `created_at` (timestamptz): when its transaction began. For people and for pruning, never for order;
+ * - `ord` (bigint): counts the INSERTs. Of two messages of which one was placed after the other had been committed, the
+ *   later has the greater one; of two that were placed side by side it says nothing.
  *
  * Throws CONFIG_INVALID or CONFIG_UNKNOWN_OPTION.
  */
@@ -49,7 +51,8 @@ export function outboxSql(options: OutboxOptions = {}): string {
   key text NOT NULL,
   payload jsonb NOT NULL,
   headers jsonb NOT NULL DEFAULT '{}',
-  created_at timestamptz NOT NULL DEFAULT now()
+  created_at timestamptz NOT NULL DEFAULT now(),
+  ord bigint GENERATED ALWAYS AS IDENTITY
 );
 ALTER TABLE ${sql} REPLICA IDENTITY FULL;
 CREATE INDEX IF NOT EXISTS ${identifier(`${plain}_created_at`.slice(0, 63))} ON ${sql} (created_at);
@@ -57,15 +60,12 @@ ${capture === 'outbox' ? sequenceSql(sql, plain) : ''}`;
 }
 
 /**
- * - `ord`: taken at the INSERT. Of two messages of which one was placed after the other had been committed, the later
- *   has the greater one; of two that were placed side by side it says nothing.
  * - `xact`: the transaction, which is numbered as a whole.
  * - `seq`: its place for good, without gaps; allotted after the commit.
  */
 function sequenceSql(sql: string, plain: string): string {
   const index = (name: string): string => identifier(`${plain.slice(0, 63 - name.length)}${name}`);
-  return `ALTER TABLE ${sql} ADD COLUMN IF NOT EXISTS ord bigint GENERATED ALWAYS AS IDENTITY;
-ALTER TABLE ${sql} ADD COLUMN IF NOT EXISTS xact xid8 NOT NULL DEFAULT pg_current_xact_id();
+  return `ALTER TABLE ${sql} ADD COLUMN IF NOT EXISTS xact xid8 NOT NULL DEFAULT pg_current_xact_id();
 ALTER TABLE ${sql} ADD COLUMN IF NOT EXISTS seq bigint;
 CREATE UNIQUE INDEX IF NOT EXISTS ${index('_seq')} ON ${sql} (seq) WHERE seq IS NOT NULL;
 CREATE INDEX IF NOT EXISTS ${index('_fresh')} ON ${sql} (ord) WHERE seq IS NULL;
