@@ -12,6 +12,10 @@ export const benches: Readonly<Record<string, Listed>> = {
     bars: ['≥ 10 × the rate of single durable commits at 64 callers'],
     load: async () => (await import('../ledger.ts')).ledgerBench,
   },
+  'ledger-postgres': {
+    bars: ['≥ 5 × the rate of single transactions at 64 callers'],
+    load: async () => (await import('../ledger-postgres.ts')).ledgerPostgresBench,
+  },
   log: {
     bars: ['append ≥ 0.8 × one writer of raw batches', 'read ≥ 500 000 entries/s'],
     load: async () => (await import('../log.ts')).logBench,

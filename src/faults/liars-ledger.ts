@@ -45,6 +45,21 @@ export const leaseLiars: Readonly<Record<string, Liar<Ledger>>> = {
       },
     }),
   },
+  ignoresFloors: {
+    lie: 'gives a lease under an epoch that the caller knows to have been given out',
+    caughtBy: 'gives a lease under an epoch above the floor, and goes on from there',
+    wrap: (ledger) => ({
+      ...delegate(ledger),
+      commit: (operations) =>
+        ledger.commit(
+          operations.map((operation) => {
+            if (operation.kind !== 'acquire') return operation;
+            const { floor: _, ...rest } = operation;
+            return rest;
+          }),
+        ),
+    }),
+  },
   ignoresGuards: {
     lie: 'commits what a lost lease should have stopped',
     caughtBy: 'fences the write of a worker that lost its lease without knowing',
