@@ -126,7 +126,13 @@ export class PgOutputDecoder {
   decode(bytes: Buffer, start: number, end: number, from: 'committed' | 'in-progress'): void {
     const type = bytes[start] as number;
     const at = start + (from === 'in-progress' && carriesXid(type) ? 5 : 1);
-    const next = this.#decode(type, bytes, at, end);
+    let next: number;
+    try {
+      next = this.#decode(type, bytes, at, end);
+    } catch (error) {
+      if (!isBeyond(error)) throw error;
+      next = Infinity;
+    }
     if (next > end) throw corrupt(`a message '${String.fromCharCode(type)}' that is cut off`);
   }
 
@@ -206,13 +212,13 @@ export class PgOutputDecoder {
   }
 
   #relation(bytes: Buffer, at: number): number {
-    const schemaEnd = bytes.indexOf(0, at + 4);
-    const nameEnd = bytes.indexOf(0, schemaEnd + 1);
+    const schemaEnd = endOfText(bytes, at + 4);
+    const nameEnd = endOfText(bytes, schemaEnd + 1);
     const identity = String.fromCharCode(bytes[nameEnd + 1] as number);
     if (!isIdentity(identity)) throw corrupt(`the replica identity '${identity}'`);
     let next = nameEnd + 4;
     const columns = Array.from({ length: bytes.readUInt16BE(nameEnd + 2) }, () => {
-      const end = bytes.indexOf(0, next + 1);
+      const end = endOfText(bytes, next + 1);
       const name = bytes.toString('utf8', next + 1, end);
       const identifies = (bytes.readUInt8(next) & 1) === 1;
       next = end + 9;
@@ -228,6 +234,18 @@ export class PgOutputDecoder {
     });
     return next;
   }
+}
+
+/** Whether a read went past the end of the bytes; other errors of range come from values. */
+function isBeyond(error: unknown): boolean {
+  if (!(error instanceof RangeError) || !('code' in error)) return false;
+  return error.code === 'ERR_OUT_OF_RANGE' || error.code === 'ERR_BUFFER_OUT_OF_BOUNDS';
+}
+
+function endOfText(bytes: Buffer, at: number): number {
+  const end = bytes.indexOf(0, at);
+  if (end < 0) throw corrupt('a name that is cut off');
+  return end;
 }
 
 function carriesXid(type: number): boolean {

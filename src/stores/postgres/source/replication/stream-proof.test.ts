@@ -5,6 +5,7 @@ import {
   cursorOf,
   SlotBench,
 } from '../../../../../test/support/replication.ts';
+import { startPostgres } from '../../../../../servers/index.ts';
 import { hasPostgres } from '../../../../../test/support/servers.ts';
 import type { SourceCursor } from '../../../../ports/source.ts';
 import { systemClock } from '../../../../runtime/clock.ts';
@@ -140,6 +141,25 @@ describe.skipIf(!hasPostgres)('the proof that a history is the same', () => {
     await bench.sql(`DROP PUBLICATION "tally pub""lication"`);
     await bench.sql(`INSERT INTO orders VALUES (1, 'a')`);
     await expect(bench.collect(['orders'])).rejects.toMatchObject(lost);
+  });
+
+  test('T25 names why the server gave a slot up that held more log than it may', async () => {
+    await using server = await startPostgres({
+      settings: { max_slot_wal_keep_size: '1MB', max_wal_size: '64MB', min_wal_size: '32MB' },
+    });
+    await using bench = await SlotBench.open(['orders'], orders, { url: server.url });
+    const [first] = await threeRead(bench);
+    await bench.untilIdle();
+    for (let round = 0; round < 4; round++) {
+      await bench.sql(`SELECT pg_logical_emit_message(false, 'test', repeat('x', 1000000))`);
+      await bench.sql(`SELECT pg_switch_wal()`);
+    }
+    await bench.sql(`CHECKPOINT`);
+    await expect(bench.collect(['orders'], { after: first })).rejects.toMatchObject({
+      ...lost,
+      details: { invalid: 'wal_removed' },
+      message: expect.stringContaining('max_slot_wal_keep_size') as string,
+    });
   });
 
   test('waits for a slot that the stream before it is still letting go of', async () => {
