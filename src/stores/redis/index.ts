@@ -2,7 +2,21 @@ export { redis, type RedisStore } from './store.ts';
 export type { RedisClusterOptions, RedisOptions, RedisServerOptions } from './options.ts';
 export type { RedisClient, RedisCluster } from './driver.ts';
 export type { Eviction } from './eviction.ts';
-export { redisLog, type RedisLogDefinition, type RedisLogOptions } from './log/index.ts';
+export {
+  redisLog,
+  redisStream,
+  type ClaimStaleOptions,
+  type OutgoingMessage,
+  type PendingMessages,
+  type ReadMessagesOptions,
+  type RedisLogDefinition,
+  type RedisLogOptions,
+  type RedisStream,
+  type RedisStreamDefinition,
+  type RedisStreamOptions,
+  type StreamGroup,
+  type StreamMessage,
+} from './log/index.ts';
 export {
   hash,
   json,
