@@ -1,11 +1,14 @@
 import { DuckDBInstance } from '@duckdb/node-api';
-import { expect, test } from 'vitest';
+import { Client } from 'pg';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { flow, open, put, tally, type FlowDefinition, type OpenApp, type Row } from 'tallystick';
 import { columnar, duckdb } from 'tallystick/duckdb';
 import { files } from 'tallystick/files';
+import * as pg from 'tallystick/postgres';
 import { documents, edges, fullText, keyValue, sqlite, table } from 'tallystick/sqlite';
 import type { StoreDefinition } from '../../src/ports/store.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
+import { freshDatabase, hasPostgres, type FreshDatabase } from '../support/servers.ts';
 import { ask, fresh, rowsOf, sql, tempDir, waitFor } from '../support/scenario.ts';
 
 const path = tempDir();
@@ -61,6 +64,30 @@ function inDuckdb(
   };
 }
 
+let database: FreshDatabase | undefined;
+
+/** A schema of its own, for targets and for the coordinator's tables. */
+function inPostgres(
+  schema: string,
+  targets: pg.Targets,
+  name = "document ->> 'name'",
+): Pick<Kind, 'target' | 'read'> {
+  const url = (): string =>
+    `${database?.url ?? ''}?options=${encodeURIComponent(`-c search_path=${schema}`)}`;
+  return {
+    target: () => pg.postgres({ url: url(), schema: `tally_${schema}`, targets }),
+    read: async () => {
+      const client = new Client({ connectionString: url() });
+      await client.connect();
+      try {
+        return (await client.query(`SELECT ${name} AS name FROM copies ORDER BY 1`)).rows;
+      } finally {
+        await client.end();
+      }
+    },
+  };
+}
+
 const columns = { id: 'BIGINT', name: 'VARCHAR' };
 
 const kinds: Readonly<Record<string, Kind>> = {
@@ -87,6 +114,43 @@ const kinds: Readonly<Record<string, Kind>> = {
     project: documentRow,
   },
 };
+
+const postgresKinds: Readonly<Record<string, Kind>> = {
+  'postgres documents': {
+    ...inPostgres('documents', { copies: pg.documents() }),
+    project: documentRow,
+  },
+  'postgres table': {
+    ...inPostgres('rows', { copies: pg.table({ key: ['id'], columns }) }, 'name'),
+    project: documentRow,
+  },
+  'postgres fullText': {
+    ...inPostgres('texts', { copies: pg.fullText({ columns: ['name'] }) }),
+    project: documentRow,
+  },
+  'postgres edges': {
+    ...inPostgres('edges', { copies: pg.edges() }, '"to"'),
+    project: (row, version) => ({ from: row['id'] ?? null, to: value(row, version), kind: 'is' }),
+  },
+  'postgres keyValue': {
+    ...inPostgres('sessions', { copies: pg.keyValue({ ttl: '1h' }) }),
+    project: documentRow,
+  },
+};
+
+beforeAll(async () => {
+  if (!hasPostgres) return;
+  database = await freshDatabase();
+  const client = new Client({ connectionString: database.url });
+  await client.connect();
+  for (const schema of ['documents', 'rows', 'texts', 'edges', 'sessions'])
+    await client.query(`CREATE SCHEMA ${schema}`);
+  await client.end();
+});
+
+afterAll(async () => {
+  await database?.[Symbol.asyncDispose]();
+});
 
 function shop(target: StoreDefinition, copy: FlowDefinition) {
   return tally({
@@ -146,7 +210,7 @@ const pure = (version: number): readonly unknown[] =>
 const settle = async (app: Shop): Promise<void> =>
   fresh(app, 'target', (await app.write('orders', () => undefined)).evidence);
 
-test.each(Object.entries(kinds))(
+test.each(Object.entries({ ...kinds, ...(hasPostgres ? postgresKinds : {}) }))(
   'a rebuild of %s with new code, twice in a row and under writes, equals a pure recomputation',
   async (_name, { target, project, read }) => {
     seed();
