@@ -109,16 +109,10 @@ describe.skipIf(!hasPostgres)('a stream whose server cannot be heard', () => {
   test('T18 ends after a silence, and goes on where it was when the network is back', async () => {
     await using bench = await SlotBench.open(['orders'], orders);
     await using proxy = await startProxy(Number(new URL(bench.url).port));
-    const url = new URL(bench.url);
-    url.port = String(proxy.port);
-    const { config } = bench.database;
-    const target = {
-      ...bench.database,
-      where: 'through a proxy',
-      clock: systemClock,
-      config,
-      connect: (extra = {}) => bench.database.connect({ ...extra, port: proxy.port }),
-    };
+    const { config, where, clock } = bench.database;
+    const connect = (extra = {}): ReturnType<typeof bench.database.connect> =>
+      bench.database.connect({ ...extra, port: proxy.port });
+    const target = { config, where, clock, connect };
     await bench.sql(`INSERT INTO orders VALUES (1, 'a')`);
     const parts = await bench.parts(['orders'], { target, times });
     const reader = new Reader(parts, 'acknowledging');
@@ -178,6 +172,22 @@ describe.skipIf(!hasPostgres)('a stream whose server cannot be heard', () => {
 });
 
 describe.skipIf(!hasPostgres)('a stream that is aborted', () => {
+  test('ends at once while the server does not answer', async () => {
+    await using bench = await SlotBench.open(['orders'], orders);
+    await using proxy = await startProxy(Number(new URL(bench.url).port));
+    const { config, where, clock } = bench.database;
+    const connect = (extra = {}): ReturnType<typeof bench.database.connect> =>
+      bench.database.connect({ ...extra, port: proxy.port });
+    const target = { config, where, clock, connect };
+    proxy.blackhole();
+    const reader = new Reader(await bench.parts(['orders'], { target }), 'silent');
+    await expect.poll(() => proxy.connections()).toBe(1);
+    const began = clock.monotonicMs();
+    await reader[Symbol.asyncDispose]();
+    expect(clock.monotonicMs() - began).toBeLessThan(1_000);
+    expect(await reader.ended).toBeUndefined();
+  });
+
   test('ends without an error, at any time', async () => {
     await using bench = await SlotBench.open(['orders'], orders);
     await bench.sql(`INSERT INTO orders SELECT n, 'a' FROM generate_series(1, 1000) n`);

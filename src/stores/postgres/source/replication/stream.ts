@@ -91,7 +91,8 @@ export class ReplicationStream {
     const { signal } = options;
     if (signal.aborted) return;
     const { target, times, slot } = this.#parts;
-    await using connection = await ReplicationConnection.open(target, times);
+    await using connection = await openUnlessAborted(target, times, signal);
+    if (connection === undefined) return;
     await using streamed = new StreamedTransactions();
     const stop = (): void => connection.destroy();
     signal.addEventListener('abort', stop);
@@ -264,14 +265,6 @@ interface Reading {
   readonly signal: AbortSignal;
 }
 
-/** Entries of a slot, for a reader that acknowledges nothing. */
-export function streamChanges(
-  parts: ReplicationParts,
-  options: StreamOptions,
-): AsyncGenerator<readonly SourceEntry[], void, undefined> {
-  return new ReplicationStream(parts).entries(options);
-}
-
 /** Where the transaction of a cursor starts: what {@link ReplicationStream.acknowledge} takes. */
 export function acknowledgedLsn(token: string): number {
   return readToken(token).startLsn;
@@ -288,6 +281,29 @@ function checkSlot(state: SlotState | undefined, slot: string, where: string): S
     mend: 'take a new snapshot of the tables; raise max_slot_wal_keep_size if the server gave the log away',
     details: { slot, invalid: state?.invalid ?? 'missing' },
   });
+}
+
+/** A server that does not answer is not waited for by a reader that went away; undefined then. */
+async function openUnlessAborted(
+  target: ReplicationTarget,
+  times: ReplicationTimes | undefined,
+  signal: AbortSignal,
+): Promise<ReplicationConnection | undefined> {
+  const opening = ReplicationConnection.open(target, times);
+  let stop: () => void = ignore;
+  const aborted = new Promise<undefined>((resolve) => (stop = () => resolve(undefined)));
+  signal.addEventListener('abort', stop);
+  try {
+    const opened = await Promise.race([opening, aborted]);
+    if (opened === undefined) opening.then((late) => late.close()).catch(ignore);
+    return opened;
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+function ignore(): void {
+  // Nobody waits for it any more.
 }
 
 /** A table that was dropped since, or that cannot be captured any more, is read as it was prepared. */

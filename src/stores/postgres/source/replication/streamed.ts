@@ -41,11 +41,6 @@ export class StreamedTransactions implements AsyncDisposable {
     return this.#due !== undefined;
   }
 
-  /** How many transactions wait. */
-  get size(): number {
-    return this.#spools.size;
-  }
-
   /** Keeps a message of the transaction `xid`. */
   add(xid: number, bytes: Buffer, start: number, end: number): void {
     const spool = this.#spoolOf(xid);
