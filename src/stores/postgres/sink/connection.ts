@@ -69,13 +69,9 @@ export class WriterConnection {
     work: (tx: Tx, firstRows: readonly Rows[]) => Promise<Result>,
     how: { readonly keep?: (result: Result) => boolean; readonly answerMs?: number } = {},
   ): Promise<Result> {
-    const { client } = (this.#session ??= await this.#connect());
     const { keep, answerMs } = how;
     try {
-      const begun = await this.#ask(client, answerMs, {
-        text: `BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE; ${first}`,
-      });
-      const firstRows = (begun as unknown as readonly Answer[]).slice(1).map(({ rows }) => rows);
+      const { client, firstRows } = await this.#begin(first, answerMs);
       const result = await work(this.#tx(client, answerMs), firstRows);
       if (keep !== undefined && !keep(result)) await this.#rollBack();
       else await this.#commit(client, answerMs);
@@ -113,6 +109,26 @@ export class WriterConnection {
     } catch (error) {
       await session.close();
       throw error;
+    }
+  }
+
+  /** On a new connection if the one that was kept has broken meanwhile: nothing was done on it yet. */
+  async #begin(
+    first: string,
+    answerMs: number | undefined,
+  ): Promise<{ readonly client: Session['client']; readonly firstRows: readonly Rows[] }> {
+    const kept = this.#session !== undefined;
+    const { client } = (this.#session ??= await this.#connect());
+    try {
+      const begun = await this.#ask(client, answerMs, {
+        text: `BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE; ${first}`,
+      });
+      const firstRows = (begun as unknown as readonly Answer[]).slice(1).map(({ rows }) => rows);
+      return { client, firstRows };
+    } catch (error) {
+      if (!kept || !isConnectionLost(error)) throw error;
+      await this.close();
+      return this.#begin(first, answerMs);
     }
   }
 

@@ -246,6 +246,29 @@ describe.skipIf(!hasPostgres)('tables of PostgreSQL targets', () => {
     expect(await bed.ports.scan.count('products')).toBe(1);
   });
 
+  test('goes on by itself when a connection broke while nothing was done on it', async () => {
+    await using bed = await sinkBed(url(), {});
+    const into = await bed.session('papers');
+    await bed.apply(into, 'papers', [{ key: ['a'], row: { n: 1 } }]);
+    await bed.sql(
+      'SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()',
+    );
+    const report = await bed.apply(into, 'papers', [{ key: ['b'], row: { n: 2 } }]);
+    expect(report).toMatchObject({ applied: 1 });
+    expect((await into.checkpoint())?.log).toBe(2);
+  });
+
+  test('takes a batch that is larger than one statement', async () => {
+    await using bed = await sinkBed(url(), {});
+    const into = await bed.session('papers');
+    const text = 'x'.repeat(1_000_000);
+    const rows = Array.from({ length: 40 }, (_, n) => ({ key: [n], row: { n, text } }));
+    expect(await bed.apply(into, 'papers', rows)).toMatchObject({ applied: 40, failed: [] });
+    expect(
+      await bed.sql('SELECT count(*)::int, min(length(document ->> $$text$$)) FROM papers'),
+    ).toEqual([{ count: 40, min: text.length }]);
+  });
+
   test('lets many open the first targets of a database at the same time', async () => {
     await using bed = await sinkBed(url(), {});
     const sessions = await Promise.all(
