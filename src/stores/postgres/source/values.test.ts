@@ -47,7 +47,17 @@ function valueOf(oid: number, printed: string | Buffer): Value {
 }
 
 const characters = ['a', 'Z', '0', '"', '\\', '\n', '\t', '\r', '\b', '\f', '\u0001', '\u001f'];
-const wide = ['\u007f', '\u00e9', '\u20ac', '\u2028', '\u2029', '\u{1F600}', '\ufffd', '$', '{"$i"'];
+const wide = [
+  '\u007f',
+  '\u00e9',
+  '\u20ac',
+  '\u2028',
+  '\u2029',
+  '\u{1F600}',
+  '\ufffd',
+  '$',
+  '{"$i"',
+];
 
 function anyText(lengthMax: number): string {
   const length = Math.floor(random.next() * lengthMax);
