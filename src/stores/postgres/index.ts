@@ -25,7 +25,8 @@ export {
   type TargetDeclaration,
   type Targets,
 } from './sink/targets.ts';
-export type { PostgresQuery } from './query/query.ts';
+export { sinkSupports } from './sink/sink.ts';
+export type { Neighbour, NeighboursOptions, PostgresQuery, SearchHit } from './query/query.ts';
 export {
   inbox,
   outboxMessage,

@@ -161,7 +161,7 @@ class OpenStore implements PostgresStore {
     this.sink = this.#ports.sink;
     this.scan = this.#ports.scan;
     this.query = this.#ports.query;
-    this.keyValue = openKeyValue(database);
+    this.keyValue = this.#ports.sweeping(openKeyValue(database));
     this.diagnose = openDiagnose(database, { slot, publication });
   }
 
