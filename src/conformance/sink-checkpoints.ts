@@ -3,6 +3,7 @@ import { TallyError } from '../core/errors.ts';
 import { armPoints, type CrashPoint } from '../observe/point.ts';
 import type { Row } from '../core/row.ts';
 import type { SinkSession } from '../ports/sink.ts';
+import { rejectsFenced } from './harness.ts';
 import {
   checkpointAt,
   failedOnce,
@@ -124,7 +125,7 @@ export const sinkCheckpointCases: readonly SinkCase[] = [
         const session = await bench.session({ workerEpoch: 4 });
         return bench.apply(session, [put('a', 'zombie', { offset: 10 })]);
       };
-      await rejects(late(), 'FENCED_OUT');
+      await rejectsFenced(late(), 5);
       await bench.session({ workerEpoch: 5 });
       await bench.seesProducts({});
     },

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { SourceCursor, SourceEntry } from '../ports/source.ts';
+import { rejectsFenced } from './harness.ts';
 import { rejects } from './sink-harness.ts';
 import {
   changesOf,
@@ -204,7 +205,8 @@ export const sourceCursorCases: readonly SourceCase[] = [
     run: async (bench) => {
       const { cursors, end } = await threeCommits(bench);
       await bench.source.claim(2);
-      await rejects(bench.source.acknowledge(cursorOf(cursors, 2), 1), 'FENCED_OUT');
+      await rejectsFenced(bench.source.acknowledge(cursorOf(cursors, 2), 1), 2);
+      await rejectsFenced(bench.source.claim(1), 2);
       await bench.subject.reopen();
       await rejects(bench.source.acknowledge(cursorOf(cursors, 2), 1), 'FENCED_OUT');
       assert.equal(changesOf(await bench.collect(undefined, end)).length, 3);

@@ -56,6 +56,7 @@ export interface LogAppender extends AsyncDisposable {
 /** The one ordered, durable journal of one source's changes. */
 export interface Log extends AsyncDisposable {
   readonly supports: LogSupports;
+  /** Throws FENCED_OUT, with the greater epoch as `details.holder`, if an appender was opened under one. */
   openAppender(workerEpoch: number): Promise<LogAppender>;
   /** Waits for at least one record at `from`, then returns up to the bounds. */
   read(options: ReadOptions): Promise<LogBatch>;

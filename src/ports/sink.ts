@@ -73,7 +73,10 @@ export interface OpenSinkOptions {
   /** 1 for the first; a rebuild builds the next one beside it. */
   readonly generation: number;
   readonly targets: readonly TargetShape[];
-  /** The lease epoch of this worker: from now on the batches of an older one throw FENCED_OUT. */
+  /**
+   * The lease epoch of this worker: from now on the batches of an older one throw FENCED_OUT, with
+   * the newer epoch as `details.holder`.
+   */
   readonly workerEpoch: number;
 }
 

@@ -137,7 +137,10 @@ export interface Source<Tx> {
   continues?(before: string, cursor: SourceCursor): Promise<number | undefined>;
   /** The commit position of the newest transaction. */
   head(): Promise<number>;
-  /** Registers the worker's lease epoch: from now on an acknowledgement of an older one throws FENCED_OUT. */
+  /**
+   * Registers the worker's lease epoch: from now on an acknowledgement of an older one, or its claim, throws
+   * FENCED_OUT, with the newer epoch as `details.holder`.
+   */
   claim(workerEpoch: number): Promise<void>;
   /**
    * Yields batches as they come, waiting when there is nothing, until the signal aborts (then it

@@ -19,7 +19,7 @@ import {
 } from './flush.ts';
 import { checkName, checkStep } from './limits.ts';
 import { afterPrefix, fromStored, toStored } from './plain-text.ts';
-import { durableSession } from './session.ts';
+import { durableSession, endSession } from './session.ts';
 
 /** Steps that may wait; beyond it callers are sent back instead of filling the memory. */
 const WAITING_MAX = 100_000;
@@ -141,7 +141,7 @@ export class GroupLedger implements Ledger {
   async #close(): Promise<void> {
     await this.#running;
     if (this.#reads > 0) await new Promise<void>((resolve) => (this.#readsEnded = resolve));
-    await this.#session?.close();
+    if (this.#session !== undefined) await endSession(this.#session, this.#database.clock);
     await this.#database.close();
   }
 
@@ -215,7 +215,7 @@ export class GroupLedger implements Ledger {
           await clock.sleep(RETRY_MS * (0.5 + random.next()));
           continue;
         }
-        throw await this.#failed(error, session);
+        throw this.#failed(error, session);
       }
     }
   }
@@ -232,10 +232,10 @@ export class GroupLedger implements Ledger {
   }
 
   /** What a flush that failed is for those who wait; a connection that broke is given up. */
-  async #failed(error: unknown, session: Session): Promise<unknown> {
+  #failed(error: unknown, session: Session): unknown {
     if (!isConnectionLost(error)) return error;
     this.#session = undefined;
-    await session.close();
+    void endSession(session, this.#database.clock);
     return new TallyError('COMMIT_UNKNOWN', {
       what: 'the connection ended while the ledger was committing',
       where: this.#where,

@@ -1,4 +1,6 @@
+import type { Duplex } from 'node:stream';
 import { TallyError } from '../../../core/errors.ts';
+import type { Clock } from '../../../ports/clock.ts';
 import type { Database, Session } from '../database.ts';
 
 /**
@@ -22,6 +24,17 @@ SET SESSION jit = off;
 SET SESSION idle_in_transaction_session_timeout = '10s';
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
 `;
+
+/** How long the other end may take to say goodbye before its connection is dropped. */
+const FAREWELL_MS = 2_000;
+
+/** Closes a connection, whether or not there is still somebody at its other end. */
+export async function endSession(session: Session, clock: Clock): Promise<void> {
+  const { stream } = (session.client as unknown as { connection: { stream: Duplex } }).connection;
+  const cancel = clock.after(FAREWELL_MS, () => stream.destroy());
+  await session.close();
+  cancel();
+}
 
 /** Opens a connection of its own that commits durably. */
 export async function durableSession(database: Database): Promise<Session> {

@@ -4,7 +4,7 @@ import type { LogAppender, LogRecord, LogTail } from '../../../ports/log.ts';
 import type { Database, Session } from '../database.ts';
 import { isConnectionLost } from '../errors.ts';
 import { byteaArray, int4Array, int8Array } from '../ledger/arrays.ts';
-import { durableSession } from '../ledger/session.ts';
+import { durableSession, endSession } from '../ledger/session.ts';
 import { decodeRecord, encodeParts, encodeRecord, PART_BYTES_MAX, type Part } from './codec.ts';
 import { appendUnknown, closed, fencedOut, logFull } from './failures.ts';
 import type { SegmentRow } from './rows.ts';
@@ -140,7 +140,7 @@ export class PostgresAppender implements LogAppender {
   async #close(): Promise<void> {
     this.#ended ??= closed(this.#setup.where);
     await this.#running;
-    await this.#session.close();
+    await endSession(this.#session, this.#setup.database.clock);
   }
 
   async #run(): Promise<void> {

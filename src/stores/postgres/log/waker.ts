@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Database, Session } from '../database.ts';
+import { endSession } from '../ledger/session.ts';
 
 /** How often a reader that waits looks for itself: a message may be lost with the connection that carried it. */
 const POLL_MS = 2_000;
@@ -76,8 +77,7 @@ export class Waker {
     const silent = this.#session;
     if (silent === undefined) return;
     this.#forget(silent);
-    const session = await silent.catch(() => undefined);
-    await session?.close();
+    await this.#end(silent);
   }
 
   wakeAll(): void {
@@ -88,8 +88,12 @@ export class Waker {
   async close(): Promise<void> {
     this.#closed = true;
     this.wakeAll();
-    const session = await this.#session?.catch(() => undefined);
-    await session?.close();
+    if (this.#session !== undefined) await this.#end(this.#session);
+  }
+
+  async #end(opening: Promise<Session>): Promise<void> {
+    const session = await opening.catch(() => undefined);
+    if (session !== undefined) await endSession(session, this.#database.clock);
   }
 
   async #open(onEnd: () => void): Promise<Session> {

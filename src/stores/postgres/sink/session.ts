@@ -270,7 +270,7 @@ export function fencedOut(flow: string, workerEpoch: number, newer: number): Tal
     what: `a worker of epoch ${workerEpoch} was replaced by one of epoch ${newer}`,
     where: `flow ${flow}`,
     mend: 'nothing; the newer worker goes on',
-    details: { flow, workerEpoch, newer },
+    details: { flow, workerEpoch, holder: newer },
   });
 }
 

@@ -5,7 +5,7 @@ export function fencedOut(where: string, epoch: number, present: number): TallyE
     what: `the log was opened for appending under epoch ${present} after this appender of epoch ${epoch}; the newer one owns it`,
     where,
     mend: 'stop this worker, and let it take the lease anew before it appends',
-    details: { epoch, present },
+    details: { epoch, holder: present },
   });
 }
 

@@ -18,7 +18,7 @@ export function checkReply(
         what: `a worker of epoch ${first} has taken over flow ${flow} from ${workerEpoch}`,
         where,
         mend: 'stop this worker; it may go on only under a newer lease',
-        details: { flow, held: Number(first), workerEpoch },
+        details: { flow, holder: Number(first), workerEpoch },
       });
     case 'moved':
       throw new TallyError('CONDITION_FAILED', {
