@@ -229,9 +229,9 @@ describe.skipIf(!hasRedis)('rows in Redis', () => {
     const open = await session(store);
     const { client } = store;
     const prefix = store.rowKey('items', ['']).slice(0, -'items:'.length);
-    let over = false;
+    const reader = { isDone: false };
     const looking = (async () => {
-      while (!over) {
+      while (!reader.isDone) {
         const [first, last, checkpoint] = (await client
           .multi()
           .get(`${prefix}items:k0`)
@@ -250,7 +250,7 @@ describe.skipIf(!hasRedis)('rows in Redis', () => {
           write([`k${key}`], { n }, { offset: n, ordinal: key }),
         ),
       );
-    over = true;
+    reader.isDone = true;
     await looking;
   });
 
@@ -275,6 +275,19 @@ describe.skipIf(!hasRedis)('rows in Redis', () => {
     const again = await session(store, 2);
     expect((await again.checkpoint())?.log).toBe(1);
     expect(await apply(again, next)).toMatchObject({ applied: 1 });
+  });
+
+  test('T24 a session says by itself that Redis lost what it left, while nothing is applied', async () => {
+    const store = await shared();
+    const open = await session(store);
+    await apply(open, write(['a'], { n: 1 }, { offset: 1 }));
+    const { lost } = open;
+    expect(lost?.aborted).toBe(false);
+    const noticed = new Promise((resolve) => {
+      lost?.addEventListener('abort', () => resolve(lost.reason), { once: true });
+    });
+    await store.client.flushDb();
+    expect(await noticed).toMatchObject({ code: 'CONDITION_FAILED' });
   });
 
   test('refuses a target of another flow, one that was declared otherwise, and other buckets than there were', async () => {

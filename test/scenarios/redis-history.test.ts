@@ -7,7 +7,7 @@ import { sqlite } from 'tallystick/sqlite';
 import { startRedis, type RedisServer, type RedisSettings } from '../../servers/index.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { hasRedis } from '../support/servers.ts';
-import { fresh, rowsOf, sql, tempDir } from '../support/scenario.ts';
+import { fresh, rowsOf, sql, tempDir, waitFor } from '../support/scenario.ts';
 
 const path = tempDir();
 const servers: RedisServer[] = [];
@@ -86,20 +86,24 @@ async function writeWhile(app: Shop, harm: () => Promise<void>): Promise<void> {
     await systemClock.sleep(1);
   };
   for (let count = 0; count < 100; count += 1) await step();
-  let over = false;
-  const harming = harm().finally(() => (over = true));
-  while (!over) await step();
-  await harming;
+  const harming = { isOver: false };
+  const harmed = harm().finally(() => (harming.isOver = true));
+  while (!harming.isOver) await step();
+  await harmed;
   for (let count = 0; count < 100; count += 1) await step();
 }
 
-async function survives(server: RedisServer, harm: () => Promise<void>): Promise<void> {
+function seed(): void {
   sql(
     path('orders.db'),
     `CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT);
      WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
      INSERT INTO items SELECT i, 'seed ' || i FROM n`,
   );
+}
+
+async function survives(server: RedisServer, harm: () => Promise<void>): Promise<void> {
+  seed();
   await using app = await open(shop(server.url));
   await fresh(app, 'cache', (await app.write('orders', () => undefined)).evidence);
   await writeWhile(app, harm);
@@ -123,6 +127,18 @@ describe.skipIf(!hasRedis)('what Redis lost is noticed and applied again', () =>
     await survives(server, async () => {
       await on(server.url, (client) => client.flushAll());
     });
+  });
+
+  test('emptied with FLUSHALL while nobody writes, it is filled anew by itself', async () => {
+    const server = await start();
+    seed();
+    await using app = await open(shop(server.url));
+    const { evidence } = await app.write('orders', () => undefined);
+    await fresh(app, 'cache', evidence);
+    await on(server.url, (client) => client.flushAll());
+    await waitFor(async () => ((await seen(server.url)).length === 300 ? true : undefined));
+    await fresh(app, 'cache', evidence);
+    expect(await seen(server.url)).toEqual(stored());
   });
 
   test('killed without persistence, it comes back empty and is filled anew', async () => {

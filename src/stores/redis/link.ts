@@ -47,7 +47,7 @@ export interface RedisLink extends AsyncDisposable {
 /** `$` (36) is the type of texts in RESP. */
 const BYTES = { 36: Buffer } as const;
 /** No reply at all for as long as this, with commands under way: the connection is dead, though open. */
-const SILENCE_MAX_MS = 30_000;
+const SILENCE_MAX_MS = 10_000;
 
 export interface LinkOptions {
   readonly driver: RedisDriver;

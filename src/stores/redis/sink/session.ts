@@ -1,6 +1,7 @@
 import type { Position } from '../../../core/position.ts';
-import { TallyError } from '../../../core/errors.ts';
+import { isTallyError, TallyError } from '../../../core/errors.ts';
 import { point } from '../../../observe/point.ts';
+import type { Clock } from '../../../ports/clock.ts';
 import type {
   Checkpoint,
   OpenSinkOptions,
@@ -23,6 +24,8 @@ import { apply, expire, forget, look, prune, remove } from './script.ts';
 
 /** Rows that one script removes, or looks at. */
 const CHUNK_ROWS = 1_000;
+/** How often a session looks whether Redis still holds what it left. */
+const WATCH_EVERY_MS = 1_000;
 
 export interface SessionOptions {
   readonly link: RedisLink;
@@ -36,6 +39,7 @@ export interface SessionOptions {
   readonly marks: readonly string[];
   /** Not that of any other session. */
   readonly id: string;
+  readonly clock: Clock;
   readonly where: string;
 }
 
@@ -53,8 +57,10 @@ export class RedisSinkSession implements SinkSession {
   readonly #options: SessionOptions;
   readonly #encoder: BatchEncoder;
   readonly #marks: readonly Marks[];
+  readonly #lost = new AbortController();
   #number: number;
   #open = true;
+  #stopWatching: () => void = () => undefined;
 
   constructor(options: SessionOptions) {
     const { open, catalogue, names, marks } = options;
@@ -63,6 +69,11 @@ export class RedisSinkSession implements SinkSession {
     this.#encoder = new BatchEncoder(open.flow, targets, catalogue, names);
     this.#marks = marks.map((mark) => ({ known: mark, sent: mark }));
     this.#number = Math.max(...marks.map(markNumber));
+    this.#watch();
+  }
+
+  get lost(): AbortSignal {
+    return this.#lost.signal;
   }
 
   async checkpoint(): Promise<Checkpoint | undefined> {
@@ -141,8 +152,10 @@ export class RedisSinkSession implements SinkSession {
   async reset(): Promise<void> {
     this.#check();
     for (let bucket = 0; bucket < this.#marks.length; bucket += 1) {
+      const marks = this.#marks[bucket] as Marks;
+      marks.sent = '';
       await this.#run(bucket, forget, [this.#own('state', bucket)], []);
-      this.#remember(bucket, '');
+      marks.known = '';
     }
     for (const target of this.#options.targets)
       for (let bucket = 0; bucket < this.#marks.length; bucket += 1) {
@@ -157,6 +170,7 @@ export class RedisSinkSession implements SinkSession {
 
   async close(): Promise<void> {
     this.#open = false;
+    this.#stopWatching();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -221,7 +235,12 @@ export class RedisSinkSession implements SinkSession {
     const { known, sent } = this.#marks[bucket] as Marks;
     const guard = [String(open.workerEpoch), known, sent];
     const reply = await script.run(link, [this.#own('flow', bucket), ...keys], guard.concat(args));
-    return checkReply(reply, { flow: open.flow, workerEpoch: open.workerEpoch, where });
+    try {
+      return checkReply(reply, { flow: open.flow, workerEpoch: open.workerEpoch, where });
+    } catch (error) {
+      if (isTallyError(error, 'CONDITION_FAILED')) this.#lost.abort(error);
+      throw error;
+    }
   }
 
   /** Removes rows whose fence is before a limit, or all with an empty one; returns how many. */
@@ -280,8 +299,22 @@ export class RedisSinkSession implements SinkSession {
       await this.#run(bucket, look, [], []);
   }
 
-  #remember(bucket: number, mark: string): void {
-    Object.assign(this.#marks[bucket] as Marks, { known: mark, sent: mark });
+  /**
+   * Looks from time to time: a flow to which nothing comes applies nothing, and would leave a target that was
+   * emptied as it is until the next change.
+   */
+  #watch(): void {
+    this.#stopWatching = this.#options.clock.after(WATCH_EVERY_MS, () => void this.#lookAgain());
+  }
+
+  async #lookAgain(): Promise<void> {
+    try {
+      await this.#look();
+    } catch (error) {
+      // A worker that was replaced learns that from its lease. Whoever cannot be reached may come back as it was.
+      if (isTallyError(error, 'CONDITION_FAILED', 'FENCED_OUT')) return;
+    }
+    if (this.#open) this.#watch();
   }
 
   #own(kind: 'flow' | 'state', bucket: number): string {

@@ -37,7 +37,7 @@ export class RedisSink implements Sink {
 
   async open(options: OpenSinkOptions): Promise<SinkSession> {
     const { parts, names, catalogue, eviction } = this.#options;
-    const { link, where, random } = parts;
+    const { link, where, random, clock } = parts;
     const { flow, workerEpoch, generation } = options;
     const about = { flow, workerEpoch, where };
     for (const { target } of options.targets) catalogue.declaration(target);
@@ -65,6 +65,7 @@ export class RedisSink implements Sink {
       targets: await this.#targetsOf(flow),
       marks,
       id: random.id(),
+      clock,
       where,
     });
   }
