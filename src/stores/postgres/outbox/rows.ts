@@ -47,6 +47,24 @@ export function messageOf({ id, topic, key, payload, headers, created, ord }: Me
   };
 }
 
+const FETCH_ROWS_MIN = 16;
+/** Rows of the first read. Their sizes say how many the next one may be. */
+export const FETCH_ROWS_FIRST = 512;
+
+/** How many rows to read next, so that a batch stays within its bounds, about. */
+export function nextFetch(
+  rows: readonly MessageRow[],
+  fetch: number,
+  { rowsMax, bytesMax }: { readonly rowsMax: number; readonly bytesMax: number },
+): number {
+  const bytes = rows.reduce(
+    (sum, { payload, headers }) => sum + payload.length + headers.length,
+    0,
+  );
+  if (bytes > bytesMax) return Math.min(rowsMax, Math.max(FETCH_ROWS_MIN, Math.floor(fetch / 4)));
+  return bytes < bytesMax / 4 ? Math.min(rowsMax, fetch * 2) : fetch;
+}
+
 interface Transaction {
   readonly first: number;
   readonly xact: string;

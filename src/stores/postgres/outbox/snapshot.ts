@@ -2,10 +2,7 @@ import { must } from '../../../core/errors.ts';
 import type { Key } from '../../../core/row.ts';
 import type { SnapshotChunk, SnapshotOptions } from '../../../ports/source.ts';
 import type { Database, Session } from '../database.ts';
-import { messageColumns, messageOf, type MessageRow } from './rows.ts';
-
-const FETCH_ROWS_FIRST = 512;
-const FETCH_ROWS_MIN = 16;
+import { FETCH_ROWS_FIRST, messageColumns, messageOf, nextFetch, type MessageRow } from './rows.ts';
 
 /** The messages that are kept and have a number, as of one snapshot, and the newest number in it. */
 export async function* snapshotOf(
@@ -59,11 +56,6 @@ async function* pages(
     };
     if (tableDone) return;
     last = rows.at(-1)?.id ?? last;
-    const bytes = rows.reduce(
-      (sum, { payload, headers }) => sum + payload.length + headers.length,
-      0,
-    );
-    if (bytes > bytesMax) fetch = Math.max(FETCH_ROWS_MIN, Math.floor(fetch / 4));
-    else if (bytes < bytesMax / 4) fetch = Math.min(rowsMax, fetch * 2);
+    fetch = nextFetch(rows, fetch, { rowsMax, bytesMax });
   }
 }

@@ -21,8 +21,10 @@ import { pruneAcknowledged } from './prune.ts';
 import {
   messageColumnNames,
   messageColumns,
+  FETCH_ROWS_FIRST,
   MessageEntries,
   messageOf,
+  nextFetch,
   rowsMissing,
   type MessageRow,
 } from './rows.ts';
@@ -42,8 +44,6 @@ export const OUTBOX_POLL_MS = 50;
 const OUTBOX_KEEP_MS: number = 7 * 24 * 3_600_000;
 /** Acknowledgements come many times a second; nothing is lost if old rows stay some seconds longer. */
 const PRUNE_EVERY_MS = 10_000;
-const FETCH_ROWS_MIN = 16;
-const FETCH_ROWS_FIRST = 512;
 /** How long the place of a write is asked for after its commit, if the server does not answer. */
 const EVIDENCE_MS = 15_000;
 const EVIDENCE_AGAIN_MS = 100;
@@ -172,32 +172,31 @@ class OpenOutboxSource implements OutboxSource {
     if (after !== undefined) await this.#prove(after);
     const entries = new MessageEntries(this.#table, this.#database.where, after?.offset);
     let fetch = Math.min(rowsMax, FETCH_ROWS_FIRST);
-    for (;;) {
+    // Whether everything committed has been numbered since rows were last found.
+    let sequenced = false;
+    while (!signal.aborted) {
       const wake = new AbortController();
-      // Before the look: what is noticed while it runs is looked for again.
+      // Before the look: what is numbered while it runs is looked for again.
       this.#waiting.add(wake);
       try {
-        await this.#sequencer.sequence();
         const rows = await this.#read(entries.position ?? 0, fetch);
         const batch = rows.flatMap((row) => entries.take(row));
         if (rows.length < fetch) batch.push(...entries.end());
         if (signal.aborted) return;
         if (batch.length > 0) yield batch;
-        if (
-          rows.length === 0 &&
-          !(await this.#pause(AbortSignal.any([signal, wake.signal]), signal))
-        )
-          return;
-        const bytes = rows.reduce(
-          (sum, { payload, headers }) => sum + payload.length + headers.length,
-          0,
-        );
-        if (bytes > bytesMax) fetch = Math.max(FETCH_ROWS_MIN, Math.floor(fetch / 4));
-        else if (bytes < bytesMax / 4) fetch = Math.min(rowsMax, fetch * 2);
+        fetch = nextFetch(rows, fetch, { rowsMax, bytesMax });
+        if (rows.length > 0) sequenced = false;
+        else if (sequenced) {
+          await this.#pause(AbortSignal.any([signal, wake.signal]));
+          // Who woke us has just numbered.
+          sequenced = wake.signal.aborted;
+        } else {
+          await this.#sequencer.sequence();
+          sequenced = true;
+        }
       } finally {
         this.#waiting.delete(wake);
       }
-      if (signal.aborted) return;
     }
   }
 
@@ -318,14 +317,12 @@ class OpenOutboxSource implements OutboxSource {
     });
   }
 
-  /** False if the stream is over. */
-  async #pause(wake: AbortSignal, over: AbortSignal): Promise<boolean> {
+  async #pause(wake: AbortSignal): Promise<void> {
     try {
       await this.#database.clock.sleep(this.#pollMs, wake);
     } catch (error) {
       if (!wake.aborted) throw error;
     }
-    return !over.aborted;
   }
 
   /**
