@@ -149,6 +149,37 @@ describe.skipIf(!hasPostgres)('sixteen workers on one ledger in PostgreSQL', () 
     await closeAll(ledgers);
   });
 
+  test('take steps of thousands of records among small ones, whole or not at all', async () => {
+    const ledgers = await openMany(database.url, 'large');
+    const large = (owner: string, over: boolean): LedgerOperation[] =>
+      Array.from({ length: 4_000 }, (_, index) => ({
+        kind: 'put',
+        space: 's',
+        key: String(index),
+        value: owner,
+        ...(over && index === 3_999 ? { ifVersion: 1e9 } : {}),
+      }));
+    await Promise.all(
+      ledgers.map(async (ledger, index) => {
+        const refused = await refusal(
+          ledger,
+          large(`${index}`, index % 2 === 1),
+          'LEDGER_CONFLICT',
+        );
+        expect(refused).toBe(index % 2 === 1 ? 'LEDGER_CONFLICT' : undefined);
+        for (let round = 0; round < 10; round += 1)
+          await ledger.commit([
+            { kind: 'put', space: 'small', key: `${index}`, value: `${round}` },
+          ]);
+      }),
+    );
+    const owners = new Set((await ledgers[0]?.list('s'))?.map(({ value }) => value));
+    expect(owners.size).toBe(1);
+    expect(Number([...owners][0]) % 2).toBe(0);
+    expect(await ledgers[0]?.list('small')).toHaveLength(WORKERS);
+    await closeAll(ledgers);
+  });
+
   test('does with any steps what the ledger in memory does', async () => {
     const random = seededRandom('any steps');
     const model = memoryLedger({ state: createMemoryState() });

@@ -24,7 +24,8 @@ export type PostgresLedgerOptions = ConnectionOptions;
  * 64 MiB: ROW_TOO_LARGE) and must be well-formed (VALUE_UNSUPPORTED); more than 100 000 waiting steps are refused
  * with STORE_BUSY.
  *
- * Needs a database that is encoded in UTF8 and a role that may create the schema, or that was given it with its
+ * Needs sessions (a pooler in between that changes servers at each transaction has none to give), a database that is
+ * encoded in UTF8, and a role that may create the schema, or that was given it with its
  * tables. Throws CONFIG_INVALID and CONFIG_UNKNOWN_OPTION.
  *
  * @example

@@ -36,6 +36,8 @@ export interface PostgresLogDefinition {
  * answer an append rejects with COMMIT_UNKNOWN, and its appender is at its end: the tail of the next one says what
  * is there.
  *
+ * Needs sessions: a pooler in between that changes servers at each transaction carries no NOTIFY.
+ *
  * Throws CONFIG_INVALID and CONFIG_UNKNOWN_OPTION.
  *
  * @example
