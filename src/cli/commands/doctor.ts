@@ -37,7 +37,7 @@ export const doctorCommand: Command = {
 };
 
 /** What the flows of an application ask of a store. */
-export function useOf({ flows }: TallyApp, store: string): StoreUse {
+function useOf({ flows }: TallyApp, store: string): StoreUse {
   const of = Object.values(flows);
   return {
     tables: [...new Set(of.flatMap(({ from, tables }) => (from === store ? tables : [])))],

@@ -3,7 +3,7 @@ import { createServer, connect as connectTo, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startPostgres, type PostgresServer } from '../../../servers/index.ts';
+import { ServerUnavailable, startPostgres, type PostgresServer } from '../../../servers/index.ts';
 import { startStandby } from '../../../servers/standby.ts';
 import { freshDatabase, hasPostgres, postgresUrl } from '../../../test/support/servers.ts';
 import type { Finding, StoreUse } from '../../ports/diagnose.ts';
@@ -389,6 +389,21 @@ describe.skipIf(!hasPostgres)('on a server with settings that do not fit', () =>
     expect(of(writes, 'targets')).toMatchObject([forbidden(/primary/)]);
   }, 60_000);
 });
+
+test('PostgreSQL 18: a slot that is given up while it is idle is warned of', async (context) => {
+  const started = await startPostgres({
+    version: '18',
+    settings: { idle_replication_slot_timeout: '3600' },
+  }).catch((error: unknown) => {
+    if (error instanceof ServerUnavailable) return context.skip(error.message);
+    throw error;
+  });
+  await using server = started;
+  await run(server.url, 'CREATE TABLE orders (id int PRIMARY KEY)');
+  expect(of(await findings(server.url, orders), 'idle_replication_slot_timeout')).toMatchObject([
+    { level: 'warn', found: expect.stringContaining('1 h 0 min') },
+  ]);
+}, 60_000);
 
 describe('versions', () => {
   test.each([

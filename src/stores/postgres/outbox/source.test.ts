@@ -5,6 +5,8 @@ import {
   hasPostgres,
   type FreshDatabase,
 } from '../../../../test/support/servers.ts';
+import { startPostgres } from '../../../../servers/index.ts';
+import { startStandby } from '../../../../servers/standby.ts';
 import { decodeValue } from '../../../core/codec.ts';
 import type { SourceCursor, SourceEntry } from '../../../ports/source.ts';
 import { systemClock } from '../../../runtime/clock.ts';
@@ -294,4 +296,41 @@ describe.skipIf(!hasPostgres)('an outbox that is read by its own sequence', () =
     expect(await plain.history()).not.toBe(await source.history());
     expect(await source.history()).toMatch(/^outbox\/\d+\/1\//);
   });
+
+  test('T7: a promoted standby goes on with the history as far as it has received it, and no further', async () => {
+    await using primary = await startPostgres();
+    const context = { name: 'orders', clock: systemClock, random: systemRandom };
+    const database = await openDatabase(context, { url: primary.url });
+    await createOutbox(database.pool, { capture: 'outbox' });
+    const source = openOutboxSource({ database, table: 'outbox' });
+    await source.claim(1);
+    for (const n of [1, 2]) await database.run(place('a', n));
+    const before = await source.history();
+    const [, second] = commits(await drain(source, upTo(2))) as [Commit, Commit];
+    await using standby = await startStandby(primary);
+    await until(standby.url, 'SELECT count(*) = 2 FROM outbox WHERE seq IS NOT NULL');
+    source.close();
+    await database.close();
+    await primary.kill();
+    await standby.promote();
+    const promoted = await openDatabase(context, { url: standby.url });
+    const after = openOutboxSource({ database: promoted, table: 'outbox' });
+    expect(await after.history()).not.toBe(before);
+    expect(await after.continues(before, second)).toBe(2);
+    expect(await after.continues(before, { offset: 9, token: '9/900' })).toBeUndefined();
+    expect(await after.continues(before.replace(/[^/]*$/, 'x'), second)).toBeUndefined();
+    expect(await after.continues(await after.history(), second)).toBeUndefined();
+    after.close();
+    await promoted.close();
+  }, 60_000);
 });
+
+/** Asks again until the answer is yes. */
+async function until(url: string, sql: string): Promise<void> {
+  await using client = await connected(url);
+  for (;;) {
+    const { rows } = await client.query({ text: sql, rowMode: 'array' });
+    if ((rows[0] as unknown[] | undefined)?.[0] === true) return;
+    await systemClock.sleep(5);
+  }
+}

@@ -80,6 +80,8 @@ export interface OutboxSourceParts {
  */
 export interface OutboxSource extends Source<pg.PoolClient> {
   readonly supports: typeof outboxSupports;
+  /** See {@link Source.continues}: a promoted standby, as far as it has the messages. */
+  continues(before: string, cursor: SourceCursor): Promise<number | undefined>;
   /** Numbers what was committed until now, for writes that other clients (an ORM) made: their evidence offset. */
   sequence(): Promise<number>;
   /** Ends waiting streams. Idempotent. */
