@@ -58,7 +58,10 @@ export interface Log extends AsyncDisposable {
   readonly supports: LogSupports;
   /** Throws FENCED_OUT, with the greater epoch as `details.holder`, if an appender was opened under one. */
   openAppender(workerEpoch: number): Promise<LogAppender>;
-  /** Waits for at least one record at `from`, then returns up to the bounds. */
+  /**
+   * Waits for at least one record at `from`, then returns up to the bounds. A log that may have lost its last
+   * records goes on at a higher offset: `first` of the batch is then beyond `from`, and nothing was in between.
+   */
   read(options: ReadOptions): Promise<LogBatch>;
   /** The oldest log offset kept, the next one to be written, and the bytes in between. */
   extent(): Promise<{ readonly first: number; readonly next: number; readonly bytes: number }>;

@@ -52,6 +52,8 @@ describe.skipIf(!hasRedis)('an application with its log in Redis', () => {
         kind: 'fresh',
       });
       expect(copied(dir)).toEqual(owned(dir));
+      // The offsets of the log have made a leap: nobody takes that for work left to do.
+      expect((await app.status()).flows).toMatchObject([{ behind: 0 }]);
     }));
 
   test('names the history lost when Redis has lost what the source was told to forget, and a resnapshot mends it', () =>

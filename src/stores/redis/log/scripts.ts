@@ -24,6 +24,9 @@ export const RECORD_BYTES = 40;
  * 1. a reader has read 99  2. Redis restarts with 80  3. what is read from the source again comes to lie a little
  * earlier, since there was a marker less  4. the reader goes on at 100, and has missed one. Now it goes on at the
  * leap, where all of that is, and drops what it had by identity. Two million leaps fit below 2^53.
+ *
+ * The first record after a leap is the last commit once more: every reader drops it, but has then passed the leap, also
+ * if nothing else comes for a while.
  */
 const LEAP = 2 ** 32;
 
@@ -48,6 +51,14 @@ end
 if run ~= s[4] or length ~= tonumber(s[3] or 0) or held < tonumber(ARGV[4]) then
   local reached = math.max(next, tonumber(ARGV[4]))
   if reached > 0 then next = (math.floor(reached / ${LEAP}) + 1) * ${LEAP} end
+end
+if next > held and s[8] then
+  local fields, payload = string.match(s[8], '^(.-)\\n(.*)$')
+  local total = tonumber(redis.call('HGET', KEYS[1], 'total')) + ${RECORD_BYTES} + #payload
+  next = next + 1
+  redis.call('XADD', KEYS[2], string.format('%.0f-0', next), 'i', fields .. ':' .. string.format('%.0f', total), 'p', payload)
+  redis.call('HINCRBY', KEYS[1], 'count', 1)
+  redis.call('HSET', KEYS[1], 'total', string.format('%.0f', total))
 end
 local text = string.format('%.0f', next)
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'token', ARGV[2], 'run', run, 'next', text)
