@@ -28,4 +28,5 @@ export { errorCodes, isTallyError, TallyError, type ErrorCode } from './core/err
 export { coversEvidence, mergeEvidence, noEvidence, type Evidence } from './core/evidence.ts';
 export { currentEvidence, runInContext, withEvidence } from './runtime/context.ts';
 export type { LedgerDefinition } from './ports/ledger.ts';
+export type { StoreDefinition } from './ports/store.ts';
 export { decodeEvidence, encodeEvidence } from './core/evidence-token.ts';

@@ -1,15 +1,17 @@
 import { join } from 'node:path';
-import { flow, tally, type OpenApp, type TallyApp } from 'tallystick';
+import { flow, tally, type OpenApp, type StoreDefinition, type TallyApp } from 'tallystick';
 import { columnar, duckdb } from 'tallystick/duckdb';
 import { files } from 'tallystick/files';
-import { edges, fullText, keyValue, sqlite, table } from 'tallystick/sqlite';
+import { postgres, type PostgresStore } from 'tallystick/postgres';
+import { hash, json, redis, type RedisClient, type RedisStore } from 'tallystick/redis';
+import { edges, fullText, keyValue, sqlite, table, type SqliteStore } from 'tallystick/sqlite';
 import { boughtTogether, recentOrders, salesMetrics } from './folds.ts';
 import { availability, domainEvent, receipt, saleFacts, searchDocument } from './projections.ts';
 
-/** The stores of the shop, each for what it is good at. */
+/** The stores of the shop, each for what it is good at. Two of them may be servers. */
 export type ShopStores = {
-  readonly orders: ReturnType<typeof sqlite>;
-  readonly sessions: ReturnType<typeof sqlite>;
+  readonly orders: StoreDefinition<SqliteStore | PostgresStore>;
+  readonly sessions: StoreDefinition<SqliteStore | RedisStore<RedisClient>>;
   readonly events: ReturnType<typeof sqlite>;
   readonly search: ReturnType<typeof sqlite>;
   readonly graph: ReturnType<typeof sqlite>;
@@ -21,13 +23,23 @@ export type ShopStores = {
 /** The shop, open. */
 export type OpenShop = OpenApp<ShopStores>;
 
+/** Servers that take the place of two of the files. */
+export interface Servers {
+  /** Of a database that belongs to the shop. */
+  readonly postgresUrl: string;
+  readonly redisUrl: string;
+  /** What the shop's keys begin with in Redis. */
+  readonly prefix: string;
+}
+
 /**
- * The whole shop: eight stores in one folder, and the eight boundaries between them.
+ * The whole shop: eight stores, and the eight boundaries between them. All stores are in one folder; with
+ * servers, `orders` and `sessions` are there instead, and nothing else of this declaration changes.
  *
  * It writes facts to the stores that own them, and to no other: orders, inventory and customers to
  * `orders`; sessions and carts to `sessions`; images to `objects`. Flows carry the rest.
  */
-export function shop(dir: string): TallyApp<ShopStores> {
+export function shop(dir: string, servers?: Servers): TallyApp<ShopStores> {
   const file = (name: string): string => join(dir, name);
   return tally({
     name: 'shop',
@@ -35,12 +47,22 @@ export function shop(dir: string): TallyApp<ShopStores> {
 
     stores: {
       // relational: who bought what; the only store that flows read from
-      orders: sqlite({ file: file('orders.db') }),
+      orders:
+        servers === undefined
+          ? sqlite({ file: file('orders.db') })
+          : postgres({ url: servers.postgresUrl }),
       // key-value with a time to live: sessions and carts, and what flows keep at hand for them
-      sessions: sqlite({
-        file: file('sessions.db'),
-        targets: { stock: keyValue(), recentOrders: keyValue({ ttl: '30d' }) },
-      }),
+      sessions:
+        servers === undefined
+          ? sqlite({
+              file: file('sessions.db'),
+              targets: { stock: keyValue(), recentOrders: keyValue({ ttl: '30d' }) },
+            })
+          : redis({
+              url: servers.redisUrl,
+              prefix: servers.prefix,
+              targets: { stock: hash(), recentOrders: json({ ttl: '30d' }) },
+            }),
       // log: everything that happened, in order
       events: sqlite({
         file: file('events.db'),

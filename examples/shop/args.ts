@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { parseArgs, type ParseArgsOptionsConfig } from 'node:util';
 import { TallyError } from 'tallystick';
 import { boundaries, type Boundary } from './verify/boundaries.ts';
+import type { Fault } from './verify/plant.ts';
 
 export const USAGE: string = `npm start -- [options]       runs the shop until Ctrl-C
 
@@ -10,7 +11,10 @@ export const USAGE: string = `npm start -- [options]       runs the shop until C
   --rate 200           made-up orders per second
   --seed 1             which customers are made up
   --input FILE         replay order lines from a CSV file (plain or gzip) instead
-  --kill-every 2s      kill the worker with SIGKILL at random moments, about this often
+  --servers            keep orders in PostgreSQL and sessions in Redis: those that TALLY_POSTGRES_URL and
+                       TALLY_REDIS_URL name, or servers of its own
+  --kill-every 2s      kill the worker with SIGKILL at random moments, about this often, and the servers
+                       that are its own by turns
   --dir DIR            keep the stores in this folder, and go on from what is there
   --port 0             port of the status page on 127.0.0.1; 0 takes a free one
   --settle 60s         how long the stores may take to catch up at the end
@@ -22,14 +26,13 @@ export const USAGE: string = `npm start -- [options]       runs the shop until C
 Exits with 0 if every store holds what the orders say it should, 1 if not, 2 for a wrong option.
 `;
 
-export type Fault = 'lost' | 'doubled' | 'stale';
-
 export interface Options {
   readonly forMs: number | undefined;
   readonly json: boolean;
   readonly ordersPerSecond: number;
   readonly seed: number;
   readonly input: string | undefined;
+  readonly servers: boolean;
   readonly killEveryMs: number | undefined;
   readonly dir: string | undefined;
   readonly port: number;
@@ -43,6 +46,7 @@ const config = {
   rate: { type: 'string' },
   seed: { type: 'string' },
   input: { type: 'string' },
+  servers: { type: 'boolean' },
   'kill-every': { type: 'string' },
   dir: { type: 'string' },
   port: { type: 'string' },
@@ -79,6 +83,7 @@ export function readOptions(args: readonly string[]): Options | 'help' {
     ordersPerSecond: number('--rate', given['rate'] ?? '200', 10_000),
     seed: number('--seed', given['seed'] ?? '1', 2 ** 31),
     input: given['input'] === undefined ? undefined : resolve(given['input']),
+    servers: values.servers === true,
     killEveryMs: duration('--kill-every', given['kill-every']),
     dir: given['dir'] === undefined ? undefined : resolve(given['dir']),
     port: number('--port', given['port'] ?? '0', 65_535),

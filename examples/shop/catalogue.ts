@@ -1,6 +1,8 @@
 import type { OpenShop } from './app.ts';
-import { stockProduct, type Product } from './commerce.ts';
+import { stockProducts } from './commerce.ts';
+import { ordersIn } from './orders/index.ts';
 import { Random } from './random.ts';
+import type { Product } from './schema.ts';
 
 const makings = ['oak', 'linen', 'brass', 'glass', 'wool', 'clay', 'cork', 'paper'] as const;
 const things = [
@@ -33,9 +35,7 @@ export function makeCatalogue(seed: number): readonly Product[] {
 
 /** Puts the catalogue on the shelves; what is there already stays as it is. */
 export async function openShelves(shop: OpenShop, products: readonly Product[]): Promise<void> {
-  await shop.write('orders', (tx) => {
-    for (const product of products) stockProduct(tx, product);
-  });
+  await shop.write('orders', (tx) => stockProducts(ordersIn(tx), products));
 }
 
 /** Bytes of one part of an image: small ones, so that even these little images have several. */

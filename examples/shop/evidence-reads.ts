@@ -1,7 +1,8 @@
 import type { Evidence, Freshness } from 'tallystick';
 import type { OpenShop, ShopStores } from './app.ts';
-import type { NewOrder } from './commerce.ts';
-import { MINUTE_MS } from './schema.ts';
+import { isAway } from './patience.ts';
+import { MINUTE_MS, type NewOrder } from './schema.ts';
+import { sessionsIn } from './sessions/index.ts';
 
 /** How long a request waits to see its own write before it makes do with what is there. */
 const WITHIN = '2s';
@@ -12,7 +13,7 @@ const WAITS_KEPT = 4_096;
 
 /** How the reads that followed a write went. */
 export interface ReadReport {
-  /** By the answer of the barrier: fresh, timeout, blocked, …; failed if the read itself threw. */
+  /** By the answer of the barrier: fresh, timeout, blocked, …; away if a server was, failed if the read threw. */
   readonly outcomes: Readonly<Record<string, number>>;
   /** Fresh by the barrier, and yet without the write, by store. There must never be one. */
   readonly wrong: Readonly<Record<string, number>>;
@@ -32,8 +33,7 @@ const questions: readonly (readonly [keyof ShopStores, Question])[] = [
   [
     'sessions',
     async ({ stores }, { id, at, customerId }) => {
-      const row = await stores.sessions.query.get('recentOrders', [customerId ?? 'guest']);
-      const orders = (row?.['orders'] ?? []) as readonly { id: string; placedAt: number }[];
+      const orders = await sessionsIn(stores.sessions).recentOrders(customerId ?? 'guest');
       const isPushedOut = orders.length > 0 && orders.every(({ placedAt }) => placedAt >= at);
       return isPushedOut || orders.some((order) => order.id === id);
     },
@@ -117,7 +117,7 @@ export class EvidenceReads {
   #start(store: keyof ShopStores, after: Evidence, shows: () => Promise<boolean>): void {
     if (this.#waiting.size >= WAITING_MAX) return;
     const reading = this.#read(store, after, shows)
-      .catch(() => count(this.#outcomes, 'failed'))
+      .catch((error: unknown) => count(this.#outcomes, isAway(error) ? 'away' : 'failed'))
       .finally(() => this.#waiting.delete(reading));
     this.#waiting.add(reading);
   }

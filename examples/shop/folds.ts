@@ -7,6 +7,7 @@ import {
   type EventRow,
   type OrderLine,
   type OrderRow,
+  type ShownOrder,
 } from './schema.ts';
 
 // Folded projections: they remember, and hand on full new values, never increments. What they remember
@@ -27,8 +28,6 @@ export const recentOrders: Fold = {
     return put('recentOrders', [customerId], { orders });
   },
 };
-
-type ShownOrder = Pick<OrderRow, 'id' | 'status' | 'placedAt'>;
 
 function orderOf({ after }: Change): OrderRow | undefined {
   return after === null ? undefined : (after as OrderRow);

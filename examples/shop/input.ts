@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { parse } from 'csv-parse';
 import { TallyError } from 'tallystick';
+import type { BadLine } from './orders/orders.ts';
 
 // Reading a file of order lines: plain or gzip, UTF-8 or Latin-1, in bounded memory.
 
@@ -18,12 +19,6 @@ export interface InputLine {
   readonly priceMilli: number;
   readonly customerId: string | null;
   readonly country: string;
-}
-
-/** One line that cannot, and why. */
-export interface BadLine {
-  readonly at: number;
-  readonly reason: string;
 }
 
 const COLUMNS = [
@@ -197,6 +192,9 @@ function readRecord(record: readonly string[], at: number): InputLine | BadLine 
     return { at, reason: `UnitPrice ${shown(price)} is not an amount` };
   if (!/^\d{0,12}$/.test(customer))
     return { at, reason: `CustomerID ${shown(customer)} is not a number` };
+  // PostgreSQL keeps no such text.
+  if (record.some((field) => field.includes('\0')))
+    return { at, reason: 'it holds the character NUL' };
   if (country === '') return { at, reason: 'Country is empty' };
   return {
     at,

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -5,18 +6,23 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isTallyError, TallyError } from 'tallystick';
 import { readOptions, USAGE, type Options } from './args.ts';
 import { checkInput } from './input.ts';
+import { Outages } from './outages.ts';
 import { reportOf, type Report } from './report.ts';
 import { lineOf, screenOf, summaryOf, type ScreenParts } from './screen.ts';
 import { serveStatus } from './status-server.ts';
 import { Supervisor } from './supervisor.ts';
+import type { ShopServers } from './servers.ts';
+import { openOwner } from './verify/owner.ts';
 import { plantFault } from './verify/plant.ts';
-import { verify } from './verify/verify.ts';
+import { compareAll } from './verify/verify.ts';
 
 // The supervisor: starts the shop in a worker process, shows how it stands, and at the end checks every
 // store against the orders. `npm start -- --help` lists the options.
 
 const SCREEN_MS = 500;
 const LINE_MS = 2_000;
+/** A server is killed this much more rarely than the worker. */
+const OUTAGES_RARER = 1.5;
 
 try {
   const options = readOptions(process.argv.slice(2));
@@ -41,7 +47,8 @@ async function run(options: Options): Promise<Report> {
     });
   });
   try {
-    const report = await runIn(dir, options);
+    await using found = await serversOf(dir, options);
+    const report = await runIn(dir, found, options);
     const summary = `${summaryOf(report).join('\n')}\n`;
     if (!options.json) process.stdout.write(summary);
     else {
@@ -54,28 +61,61 @@ async function run(options: Options): Promise<Report> {
   }
 }
 
-async function runIn(dir: string, options: Options): Promise<Report> {
+/** The servers, if any were asked for. Nothing of them is even loaded otherwise. */
+async function serversOf(
+  dir: string,
+  { servers, dir: given }: Options,
+): Promise<ShopServers | undefined> {
+  checkFolder(dir, servers);
+  if (!servers) return undefined;
+  const { findServers } = await import('./servers.ts');
+  const say = (line: string): void => void process.stderr.write(`${line}\n`);
+  return findServers({ dir, data: given === undefined ? 'removed' : 'kept', say });
+}
+
+/** A folder holds one shop: with its orders in a file, or on servers. */
+function checkFolder(dir: string, onServers: boolean): void {
+  if (!existsSync(join(dir, onServers ? 'orders.db' : 'servers.db'))) return;
+  throw new TallyError('CONFIG_INVALID', {
+    what: `the shop in this folder keeps its orders ${onServers ? 'in a file' : 'on a server'}`,
+    where: dir,
+    mend: `${onServers ? 'leave out' : 'add'} --servers, or give --dir another folder`,
+  });
+}
+
+async function runIn(
+  dir: string,
+  found: ShopServers | undefined,
+  options: Options,
+): Promise<Report> {
+  const servers = found?.servers;
   const { seed, ordersPerSecond, input } = options;
   const startedAtMs = performance.now();
   const secondsSince = (): number => (performance.now() - startedAtMs) / 1_000;
-  const supervisor = new Supervisor({ dir, seed, ordersPerSecond, input });
+  const supervisor = new Supervisor({ dir, servers, seed, ordersPerSecond, input });
+  const outages = new Outages(found?.own ?? [], seed);
   await using page = await serveStatus(options.port, () => ({
     seconds: secondsSince(),
     kills: supervisor.kills,
+    outages: outages.kills,
     ...supervisor.lives.at(-1),
   }));
   const screen = showLive(() => ({
     seconds: secondsSince(),
     lives: supervisor.lives,
     kills: supervisor.kills,
+    outages: outages.kills,
     statusUrl: page.url,
   }));
-  const leftBehind = await serveCustomers(options, supervisor).finally(() => screen.stop());
+  const leftBehind = await serveCustomers(options, supervisor, outages).finally(() =>
+    screen.stop(),
+  );
   const seconds = Number(secondsSince().toFixed(2));
-  if (options.plant !== undefined) await plantFault(dir, options.plant);
-  const drift = await verify(dir);
+  if (options.plant !== undefined) await plantFault(dir, options.plant, servers);
+  using owner = await openOwner(dir, servers);
+  const drift = await compareAll(owner, dir, servers);
   const { lives, kills } = supervisor;
-  return reportOf({ dir, seconds, lives, kills, leftBehind, drift });
+  return reportOf({ owner, seconds, lives, kills, outages: outages.kills, leftBehind, drift });
 }
 
 /**
@@ -85,6 +125,7 @@ async function runIn(dir: string, options: Options): Promise<Report> {
 async function serveCustomers(
   options: Options,
   supervisor: Supervisor,
+  outages: Outages,
 ): Promise<readonly string[]> {
   const asked = Promise.withResolvers<void>();
   let isAsked = false;
@@ -97,8 +138,12 @@ async function serveCustomers(
   try {
     supervisor.start();
     await Promise.race([supervisor.running, asked.promise]);
-    if (options.killEveryMs !== undefined) supervisor.killEvery(options.killEveryMs);
+    if (options.killEveryMs !== undefined) {
+      supervisor.killEvery(options.killEveryMs);
+      outages.killEvery(options.killEveryMs * OUTAGES_RARER);
+    }
     await Promise.race([asked.promise, theEnd(options, supervisor)]);
+    await outages.over();
     return await supervisor.finish(options.settleMs);
   } finally {
     await supervisor.end();

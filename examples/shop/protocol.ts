@@ -1,4 +1,5 @@
 import type { AppStatus } from 'tallystick';
+import type { Servers } from './app.ts';
 import type { ReadReport } from './evidence-reads.ts';
 
 // What the supervisor and its worker say to each other: over the channel of a child process.
@@ -6,6 +7,8 @@ import type { ReadReport } from './evidence-reads.ts';
 /** What a worker is started with. */
 export interface WorkerConfig {
   readonly dir: string;
+  /** Where orders and sessions are, if not in files. */
+  readonly servers: Servers | undefined;
   readonly seed: number;
   readonly ordersPerSecond: number;
   /** Replay this file instead of making customers up. */
@@ -18,6 +21,9 @@ export interface ShopStatus {
   readonly reads: ReadReport;
   readonly counts: Readonly<Record<string, number>>;
 }
+
+/** The variable that holds the {@link WorkerConfig}: a password in it is not for everybody who lists processes. */
+export const CONFIG_VARIABLE = 'SHOP_WORKER';
 
 export type FromWorker =
   | { readonly kind: 'running' }

@@ -1,7 +1,9 @@
-import type { DatabaseSync } from 'node:sqlite';
+import { TallyError } from 'tallystick';
 import type { OpenShop } from './app.ts';
-import { placeOrder, stockProduct, type NewOrder } from './commerce.ts';
-import { readOrderLines, type BadLine, type InputLine } from './input.ts';
+import { placeOrder, stockProducts } from './commerce.ts';
+import { readOrderLines, type InputLine } from './input.ts';
+import { ordersIn } from './orders/index.ts';
+import type { BadLine, Orders } from './orders/orders.ts';
 
 /** Lines in one transaction, more or less: an order is not cut, unless it is longer than that itself. */
 const LINES_PER_COMMIT = 400;
@@ -43,54 +45,69 @@ class Batch {
  * was killed goes on after the last line it sold. Lines that cannot be sold are kept with their reason.
  */
 export async function replay(shop: OpenShop, file: string, signal: AbortSignal): Promise<void> {
-  const done = reached(shop.stores.orders.client, file);
+  let done = await ordersIn(shop.stores.orders.client).replayedTo(file);
   let batch = new Batch();
   for await (const line of readOrderLines(file)) {
     if (signal.aborted) return;
     if (line.at <= done) continue;
     if (batch.isFull(line)) {
-      await commit(shop, file, batch);
+      done = await commit(shop, file, { from: done, batch });
       batch = new Batch();
     }
     batch.add(line);
   }
-  await commit(shop, file, batch);
+  await commit(shop, file, { from: done, batch });
 }
 
-function reached(database: DatabaseSync, file: string): number {
-  const row = database.prepare('SELECT line FROM replays WHERE file = ?').get(file);
-  return Number(row?.['line'] ?? 0);
+/** Commits a batch, and answers the line that it reaches to. */
+async function commit(
+  shop: OpenShop,
+  file: string,
+  { from, batch }: { readonly from: number; readonly batch: Batch },
+): Promise<number> {
+  const { invoices, bad, lines, reaches } = batch;
+  if (reaches === 0) return from;
+  await shop.write('orders', async (tx) => {
+    const orders = ordersIn(tx);
+    if (!(await orders.advanceReplay(file, { from, to: reaches, lines }))) throw overtaken(file);
+    await orders.addBadLines(file, bad);
+    await sell(orders, invoices);
+  });
+  return reaches;
 }
 
-async function commit(shop: OpenShop, file: string, batch: Batch): Promise<void> {
-  if (batch.reaches === 0) return;
-  await shop.write('orders', (tx) => {
-    for (const { first, lines } of batch.invoices) sell(tx, first, lines);
-    const addBad = tx.prepare('INSERT INTO bad_lines (file, line, reason) VALUES (?, ?, ?)');
-    for (const { at, reason } of batch.bad) addBad.run(file, at, reason);
-    tx.prepare(
-      `INSERT INTO replays (file, line, replayed) VALUES (?1, ?2, ?3)
-       ON CONFLICT (file) DO UPDATE SET line = ?2, replayed = replayed + ?3`,
-    ).run(file, batch.reaches, batch.lines);
+/** A server may commit the last transaction of a worker only after the next worker has begun. */
+function overtaken(file: string): TallyError {
+  return new TallyError('CONDITION_FAILED', {
+    what: 'somebody else has sold these lines meanwhile',
+    where: file,
+    mend: 'begin again after the last line that was sold',
   });
 }
 
-function sell(tx: DatabaseSync, first: InputLine, lines: readonly InputLine[]): void {
-  for (const { sku, title, priceMilli } of lines)
-    stockProduct(tx, { sku, title, category: 'replayed', priceMilli });
-  const { invoice, customerId, country } = first;
-  const order: NewOrder = {
-    id: invoice,
-    kind: invoice.startsWith('C') ? 'cancellation' : 'sale',
-    customerId,
-    country,
-    at: Date.now(),
-    lines: lines.map(({ sku, title, quantity, priceMilli }) => ({
-      sku,
-      title,
-      quantity,
-      priceMilli,
-    })),
-  };
-  placeOrder(tx, order);
+async function sell(orders: Orders, invoices: readonly Invoice[]): Promise<void> {
+  const lines = invoices.flatMap((invoice) => invoice.lines);
+  const products = lines.map(({ sku, title, priceMilli }) => ({
+    sku,
+    title,
+    category: 'replayed',
+    priceMilli,
+  }));
+  await stockProducts(orders, products);
+  for (const invoice of invoices) {
+    const { invoice: id, customerId, country } = invoice.first;
+    await placeOrder(orders, {
+      id,
+      kind: id.startsWith('C') ? 'cancellation' : 'sale',
+      customerId,
+      country,
+      at: Date.now(),
+      lines: invoice.lines.map(({ sku, title, quantity, priceMilli }) => ({
+        sku,
+        title,
+        quantity,
+        priceMilli,
+      })),
+    });
+  }
 }

@@ -1,5 +1,4 @@
-import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import type { FlowStatus } from 'tallystick';
 import type { Kills } from './supervisor.ts';
 import type { ShopStatus } from './protocol.ts';
@@ -33,6 +32,8 @@ export interface Report {
     readonly waitMs: { readonly p50: number | null; readonly p99: number | null };
   };
   readonly kills: Kills;
+  /** How often each server was killed. */
+  readonly outages: Readonly<Record<string, number>>;
   readonly leftBehind: readonly string[];
   readonly drift: Readonly<Record<string, Drift>>;
   readonly badLines: {
@@ -42,18 +43,19 @@ export interface Report {
 }
 
 export interface ReportParts {
-  readonly dir: string;
+  /** The tables of the owner. */
+  readonly owner: DatabaseSync;
   readonly seconds: number;
   readonly lives: readonly ShopStatus[];
   readonly kills: Kills;
+  readonly outages: Readonly<Record<string, number>>;
   readonly leftBehind: readonly string[];
   readonly drift: Readonly<Record<string, Drift>>;
 }
 
 /** Everything in one document. */
 export function reportOf(parts: ReportParts): Report {
-  const { dir, seconds, lives, kills, leftBehind, drift } = parts;
-  using owner = new DatabaseSync(join(dir, 'orders.db'));
+  const { owner, seconds, lives, kills, outages, leftBehind, drift } = parts;
   const number = (sql: string): number => Number(Object.values(owner.prepare(sql).get() ?? {})[0]);
   const flows = flowsOf(lives);
   const reads = readsOf(lives);
@@ -74,6 +76,7 @@ export function reportOf(parts: ReportParts): Report {
     flows,
     reads,
     kills,
+    outages,
     leftBehind,
     drift,
     badLines: { total: number('SELECT count(*) FROM bad_lines'), first },

@@ -1,46 +1,5 @@
-import { DatabaseSync } from 'node:sqlite';
-
-/**
- * The tables of the store that owns the orders. Money is in thousandths of the currency, so that
- * sums are exact.
- */
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS customers (
-    id TEXT NOT NULL PRIMARY KEY, country TEXT NOT NULL);
-  CREATE TABLE IF NOT EXISTS products (
-    sku TEXT NOT NULL PRIMARY KEY, title TEXT NOT NULL, category TEXT NOT NULL,
-    priceMilli INTEGER NOT NULL, listed INTEGER NOT NULL DEFAULT 1);
-  CREATE TABLE IF NOT EXISTS inventory (
-    sku TEXT NOT NULL PRIMARY KEY REFERENCES products, onHand INTEGER NOT NULL);
-  CREATE TABLE IF NOT EXISTS orders (
-    id TEXT NOT NULL PRIMARY KEY, customerId TEXT REFERENCES customers, country TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('sale', 'cancellation')), status TEXT NOT NULL,
-    placedAt INTEGER NOT NULL);
-  CREATE TABLE IF NOT EXISTS order_lines (
-    orderId TEXT NOT NULL REFERENCES orders, line INTEGER NOT NULL,
-    sku TEXT NOT NULL REFERENCES products, title TEXT NOT NULL,
-    quantity INTEGER NOT NULL, priceMilli INTEGER NOT NULL, PRIMARY KEY (orderId, line));
-
-  -- What happened, in words that other stores understand: written in the transaction of the order.
-  CREATE TABLE IF NOT EXISTS events (
-    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, orderId TEXT NOT NULL REFERENCES orders,
-    firstLine INTEGER NOT NULL, lastLine INTEGER NOT NULL, at INTEGER NOT NULL, data TEXT NOT NULL);
-
-  -- How far a replayed file has got, in the same transaction as its rows: a replay that is killed goes on
-  -- after the last committed line, and no line is sold twice.
-  CREATE TABLE IF NOT EXISTS replays (
-    file TEXT NOT NULL PRIMARY KEY, line INTEGER NOT NULL, replayed INTEGER NOT NULL);
-  CREATE TABLE IF NOT EXISTS bad_lines (
-    file TEXT NOT NULL, line INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (file, line));
-`;
-
-/** Creates the tables of the owner, before the application is opened: flows name them. */
-export function createTables(file: string): void {
-  using database = new DatabaseSync(file, { timeout: 5_000 });
-  database.exec(`PRAGMA journal_mode = WAL; BEGIN IMMEDIATE; ${SCHEMA} COMMIT`);
-}
-
-// The rows of these tables, as flows are given them.
+// The rows of the owner's tables, as flows are given them. Money is in thousandths of the currency, so that
+// sums are exact. `orders/` creates the tables, in the SQL of the store that holds them.
 
 export type ProductRow = {
   readonly sku: string;
@@ -49,6 +8,9 @@ export type ProductRow = {
   readonly priceMilli: number;
   readonly listed: number;
 };
+
+/** A product that is put on the shelves. */
+export type Product = Omit<ProductRow, 'listed'>;
 
 export type InventoryRow = { readonly sku: string; readonly onHand: number };
 
@@ -71,6 +33,16 @@ export type OrderLine = {
   readonly priceMilli: number;
 };
 
+/** What a customer, or a line of a file, orders. */
+export interface NewOrder {
+  readonly id: string;
+  readonly kind: 'sale' | 'cancellation';
+  readonly customerId: string | null;
+  readonly country: string;
+  readonly at: number;
+  readonly lines: readonly Omit<OrderLine, 'line'>[];
+}
+
 export type LineRow = OrderLine & { readonly orderId: string };
 
 export type EventRow = {
@@ -83,6 +55,9 @@ export type EventRow = {
   /** The JSON of {@link EventData}. */
   readonly data: string;
 };
+
+/** An order as its customer is shown it. */
+export type ShownOrder = Pick<OrderRow, 'id' | 'status' | 'placedAt'>;
 
 /** What an event carries of its order: enough to act on it without asking the owner. */
 export type EventData = {

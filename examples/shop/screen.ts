@@ -7,11 +7,13 @@ export interface ScreenParts {
   readonly seconds: number;
   readonly lives: readonly ShopStatus[];
   readonly kills: Kills;
+  readonly outages: Readonly<Record<string, number>>;
   readonly statusUrl: string;
 }
 
 /** What the whole shop looks like on 80 × 24 characters. */
-export function screenOf({ seconds, lives, kills, statusUrl }: ScreenParts): readonly string[] {
+export function screenOf(parts: ScreenParts): readonly string[] {
+  const { seconds, lives, kills, outages, statusUrl } = parts;
   const status = lives.at(-1);
   if (status === undefined) return [title(seconds, statusUrl), '', '  opening eight stores …'];
   const { app, counts } = status;
@@ -36,8 +38,21 @@ export function screenOf({ seconds, lives, kills, statusUrl }: ScreenParts): rea
     '',
     `  own writes read back: ${outcomes.join(', ') || 'none yet'}`,
     `  they waited ${milliseconds(reads.waitMs.p50)} ms (p50), ${milliseconds(reads.waitMs.p99)} ms (p99)`,
-    ...(kills.total === 0 ? [] : [`  killed and started again: ${number(kills.total)}`]),
+    ...(kills.total === 0
+      ? []
+      : [
+          `  killed and started again: ${number(kills.total)}${Object.entries(outages)
+            .map(([name, count]) => `, ${name} ${number(count)}`)
+            .join('')}`,
+        ]),
   ];
+}
+
+/** How often the worker was killed, and each of the servers that were. */
+function killsOf(kills: Kills, outages: Readonly<Record<string, number>>): string {
+  const servers = Object.entries(outages).map(([name, count]) => `${number(count)} of ${name}`);
+  const total = `${number(kills.total)} kills`;
+  return servers.length === 0 ? total : `${total} of the worker, ${servers.join(', ')}`;
 }
 
 function title(seconds: number, statusUrl: string): string {
@@ -78,7 +93,7 @@ function milliseconds(duration: number | null): string {
 }
 
 /** One line of the same, for a terminal that is none. */
-export function lineOf({ seconds, lives, kills }: ScreenParts): string {
+export function lineOf({ seconds, lives, kills, outages }: ScreenParts): string {
   const status = lives.at(-1);
   if (status === undefined) return `${seconds.toFixed(0)} s: opening the stores`;
   const behind = status.app.flows.reduce((most, flow) => Math.max(most, flow.behind), 0);
@@ -86,12 +101,13 @@ export function lineOf({ seconds, lives, kills }: ScreenParts): string {
     (most, { recentLagMs }) => Math.max(most, recentLagMs.p99 ?? 0),
     0,
   );
-  return `${seconds.toFixed(0)} s: ${number(status.counts['orders'])} orders, ${number(status.counts['lines'])} lines; slowest boundary p99 ${milliseconds(slowest)} ms, ${number(behind)} records behind; ${kills.total} kills`;
+  return `${seconds.toFixed(0)} s: ${number(status.counts['orders'])} orders, ${number(status.counts['lines'])} lines; slowest boundary p99 ${milliseconds(slowest)} ms, ${number(behind)} records behind; ${killsOf(kills, outages)}`;
 }
 
 /** What was found in the end, for people. */
 export function summaryOf(report: Report): readonly string[] {
-  const { orders, lines, changesCaptured, drift, kills, leftBehind, badLines, ok } = report;
+  const { orders, lines, changesCaptured, drift, kills, outages, leftBehind, badLines, ok } =
+    report;
   const checked = Object.entries(drift).map(([boundary, found]) => {
     const rows = `  ${boundary.padEnd(16)}${number(found.checked).padStart(10)} rows`;
     const parts = (['lost', 'extra', 'stale'] as const).filter((part) => found[part] > 0);
@@ -101,7 +117,7 @@ export function summaryOf(report: Report): readonly string[] {
   });
   return [
     '',
-    `${number(orders)} orders with ${number(lines)} lines, ${number(changesCaptured)} changes captured, ${kills.total} kills`,
+    `${number(orders)} orders with ${number(lines)} lines, ${number(changesCaptured)} changes captured, ${killsOf(kills, outages)}`,
     ...(badLines.total === 0 ? [] : [`${number(badLines.total)} lines could not be sold:`]),
     ...badLines.first.map(({ line, reason }) => `  line ${line}: ${reason}`),
     'Every target against what the orders say it should hold:',

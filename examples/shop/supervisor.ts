@@ -3,7 +3,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { readPhase } from './phase.ts';
-import type { FromWorker, ShopStatus, ToWorker, WorkerConfig } from './protocol.ts';
+import {
+  CONFIG_VARIABLE,
+  type FromWorker,
+  type ShopStatus,
+  type ToWorker,
+  type WorkerConfig,
+} from './protocol.ts';
 import { Random } from './random.ts';
 
 const WORKER = fileURLToPath(new URL('worker.ts', import.meta.url));
@@ -72,8 +78,9 @@ export class Supervisor {
 
   start(): void {
     const { execArgv } = process;
-    const worker = fork(WORKER, [JSON.stringify(this.#config)], {
+    const worker = fork(WORKER, [], {
       execArgv,
+      env: { ...process.env, [CONFIG_VARIABLE]: JSON.stringify(this.#config) },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
     this.#worker = worker;

@@ -1,16 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OpenShop } from './app.ts';
-import {
-  placeOrder,
-  raisePrice,
-  restock,
-  shipOrder,
-  toggleListed,
-  type NewOrder,
-  type Product,
-} from './commerce.ts';
+import { placeOrder } from './commerce.ts';
 import type { EvidenceReads } from './evidence-reads.ts';
+import { ordersIn } from './orders/index.ts';
 import { Random } from './random.ts';
+import type { NewOrder, Product } from './schema.ts';
+import { sessionsIn } from './sessions/index.ts';
+import type { Sessions } from './sessions/sessions.ts';
 
 const TICK_MS = 10;
 /** Orders that are made up for when the shop was too slow; beyond it they are lost customers. */
@@ -21,9 +17,6 @@ const countries = ['France', 'Ghana', 'Japan', 'Norway', 'Peru', 'Portugal', 'Vi
 const READ_EVERY = 10;
 const PRICE_EVERY = 40;
 const SHELF_EVERY = 200;
-const SESSION_TTL_MS = 30 * 60_000;
-/** A cart that nobody comes back to is forgotten soon, so that a short run shows it. */
-const CART_TTL_MS = 5_000;
 
 export interface TrafficOptions {
   readonly shop: OpenShop;
@@ -39,19 +32,21 @@ export interface TrafficOptions {
  */
 export class Traffic {
   readonly #options: TrafficOptions;
+  readonly #sessions: Sessions;
   #next = 0;
 
   constructor(options: TrafficOptions) {
     this.#options = options;
+    this.#sessions = sessionsIn(options.shop.stores.sessions);
   }
 
-  /** Serves customers at a steady rate until the signal aborts. */
+  /**
+   * Serves customers at a steady rate until the signal aborts. Goes on after the last order that there is:
+   * begun again, it also finds out what became of an order whose commit was not answered.
+   */
   async run(signal: AbortSignal): Promise<void> {
     const { shop, ordersPerSecond } = this.#options;
-    const placed = shop.stores.orders.client
-      .prepare(`SELECT count(*) AS orders FROM orders WHERE id LIKE 'S%'`)
-      .get();
-    this.#next = Number(placed?.['orders']);
+    this.#next = await ordersIn(shop.stores.orders.client).madeUpOrders();
     let due = 0;
     let lastMs = performance.now();
     while (!signal.aborted) {
@@ -66,23 +61,23 @@ export class Traffic {
 
   /** Customers that came at the same moment: they fill their carts together, and order one by one. */
   async #serve(customers: number): Promise<void> {
-    const { keyValue } = this.#options.shop.stores.sessions;
+    const sessions = this.#sessions;
     const visits = Array.from({ length: customers }, (_, index) => this.#visit(this.#next + index));
     this.#next += customers;
     await Promise.all(
-      visits.flatMap(({ order, cart }) => [
-        keyValue.set(`session/${order.customerId}`, { at: order.at }, { ttlMs: SESSION_TTL_MS }),
-        keyValue.set(cart, { lines: order.lines }, { ttlMs: CART_TTL_MS }),
+      visits.flatMap(({ order }) => [
+        sessions.noteVisit(order.customerId ?? 'guest', order.at),
+        sessions.keepCart(order.id, order.lines),
       ]),
     );
     for (const { number, order } of visits) await this.#order(number, order);
     // Some never come back for what they left in the cart.
     const done = visits.filter(({ number }) => number % 7 !== 0);
-    await Promise.all(done.map(({ cart }) => keyValue.delete(cart)));
-    if (customers > 0 && this.#next % 500 < customers) await keyValue.sweep();
+    await Promise.all(done.map(({ order }) => sessions.emptyCart(order.id)));
+    if (customers > 0 && this.#next % 500 < customers) await sessions.forgetExpired();
   }
 
-  #visit(number: number): { number: number; order: NewOrder; cart: string } {
+  #visit(number: number): { number: number; order: NewOrder } {
     const { seed, products } = this.#options;
     const random = new Random(seed * 1_000_003 + number);
     const customer = random.below(CUSTOMERS);
@@ -99,7 +94,7 @@ export class Traffic {
       at: Date.now(),
       lines,
     };
-    return { number, order, cart: `cart/${order.id}` };
+    return { number, order };
   }
 
   /** One order, and what else happens in a shop meanwhile. */
@@ -107,16 +102,19 @@ export class Traffic {
     const { shop, reads, products } = this.#options;
     const random = new Random(number);
     const shipped = `S${String(Math.max(0, number - 100)).padStart(8, '0')}`;
-    const { evidence } = await shop.write('orders', (tx) => {
-      placeOrder(tx, order);
-      if (number % 2 === 0) shipOrder(tx, shipped);
-      if (number % SHELF_EVERY === 0) toggleListed(tx, random.pick(products).sku);
-      if (number % SHELF_EVERY === 1) restock(tx, random.pick(products).sku, 500);
+    const { evidence } = await shop.write('orders', async (tx) => {
+      const orders = ordersIn(tx);
+      await placeOrder(orders, order);
+      if (number % 2 === 0) await orders.shipOrder(shipped);
+      if (number % SHELF_EVERY === 0) await orders.toggleListed(random.pick(products).sku);
+      // What comes in is taken out the other way round.
+      if (number % SHELF_EVERY === 1)
+        await orders.takeFromStock(new Map([[random.pick(products).sku, -500]]));
     });
     if (number % READ_EVERY === 0 && order.kind === 'sale') reads.askForOrder(order, evidence);
     if (number % PRICE_EVERY !== 0) return;
     const { sku } = random.pick(products);
-    const raised = await shop.write('orders', (tx) => raisePrice(tx, sku));
+    const raised = await shop.write('orders', (tx) => ordersIn(tx).raisePrice(sku));
     reads.askForPrice(sku, raised.value, raised.evidence);
   }
 }

@@ -4,16 +4,27 @@ import { shop, type OpenShop } from './app.ts';
 import { makeCatalogue, openShelves, uploadImages } from './catalogue.ts';
 import { EvidenceReads } from './evidence-reads.ts';
 import { trackPhase } from './phase.ts';
-import type { FromWorker, ShopStatus, ToWorker, WorkerConfig } from './protocol.ts';
+import { ordersIn } from './orders/index.ts';
+import { createTablesInPostgres } from './orders/postgres.ts';
+import { createTablesInSqlite } from './orders/sqlite.ts';
+import { patiently } from './patience.ts';
+import {
+  CONFIG_VARIABLE,
+  type FromWorker,
+  type ShopStatus,
+  type ToWorker,
+  type WorkerConfig,
+} from './protocol.ts';
 import { replay } from './replay.ts';
-import { createTables } from './schema.ts';
 import { Traffic } from './traffic.ts';
 
 // The worker process: the shop and its flows. It may be killed at any moment and started again.
 
 const STATUS_MS = 250;
 
-const config = JSON.parse(process.argv[2] ?? '{}') as WorkerConfig;
+const config = JSON.parse(process.env[CONFIG_VARIABLE] ?? '{}') as WorkerConfig;
+const { dir, servers } = config;
+const place = servers === undefined ? 'in files' : 'on servers';
 const stopping = new AbortController();
 const finish = Promise.withResolvers<ToWorker>();
 
@@ -39,9 +50,8 @@ try {
 process.disconnect?.();
 
 async function work(): Promise<void> {
-  trackPhase(join(config.dir, 'phase'));
-  createTables(join(config.dir, 'orders.db'));
-  await using opened = await open(shop(config.dir));
+  trackPhase(join(dir, 'phase'));
+  await using opened = await patiently(place, stopping.signal, openShop);
   const reads = new EvidenceReads(opened);
   await send({ kind: 'running' });
 
@@ -59,18 +69,24 @@ async function work(): Promise<void> {
   await send({ kind: 'settled', behind, status: await statusOf(opened, reads) });
 }
 
+async function openShop(): Promise<OpenShop> {
+  if (servers === undefined) createTablesInSqlite(join(dir, 'orders.db'));
+  else await createTablesInPostgres(servers.postgresUrl);
+  return open(shop(dir, servers));
+}
+
 /** Takes orders until the supervisor says stop, or the file that is replayed has ended. */
 async function serve(opened: OpenShop, reads: EvidenceReads): Promise<void> {
   const { seed, ordersPerSecond, input } = config;
   if (input !== undefined) {
-    await replay(opened, input, stopping.signal);
+    await patiently(place, stopping.signal, () => replay(opened, input, stopping.signal));
     return send({ kind: 'replayed' });
   }
   const products = makeCatalogue(seed);
-  await openShelves(opened, products);
+  await patiently(place, stopping.signal, () => openShelves(opened, products));
   const traffic = new Traffic({ shop: opened, reads, products, seed, ordersPerSecond });
   await Promise.all([
-    traffic.run(stopping.signal),
+    patiently(place, stopping.signal, () => traffic.run(stopping.signal)),
     uploadImages(opened, products, stopping.signal),
   ]);
 }
@@ -79,7 +95,7 @@ async function serve(opened: OpenShop, reads: EvidenceReads): Promise<void> {
 async function settle(opened: OpenShop, withinMs: number): Promise<readonly string[]> {
   // An empty transaction leaves the evidence of everything before it.
   const { evidence } = await opened.write('orders', () => undefined);
-  const targets = [...new Set(Object.values(shop(config.dir).flows).map(({ to }) => to))];
+  const targets = [...new Set(Object.values(shop(dir, servers).flows).map(({ to }) => to))];
   const answers = await Promise.all(
     targets.map(async (target) => {
       const store = target as keyof OpenShop['stores'];
@@ -97,14 +113,11 @@ async function settle(opened: OpenShop, withinMs: number): Promise<readonly stri
 }
 
 async function statusOf(opened: OpenShop, reads: EvidenceReads): Promise<ShopStatus> {
-  const { client } = opened.stores.orders;
-  // Rows of these tables are never deleted, so the last one tells how many there are.
-  const count = (table: string): number =>
-    Number(client.prepare(`SELECT max(rowid) AS rows FROM ${table}`).get()?.['rows']);
+  const orders = ordersIn(opened.stores.orders.client);
   const counts = {
-    orders: count('orders'),
-    customers: count('customers'),
-    lines: count('order_lines'),
+    orders: await orders.count('orders'),
+    customers: await orders.count('customers'),
+    lines: await orders.count('order_lines'),
   };
   return { app: await opened.status(), reads: reads.report(), counts };
 }

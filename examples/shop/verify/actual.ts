@@ -2,9 +2,11 @@ import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { DuckDBInstance } from '@duckdb/node-api';
+import type { Servers } from '../app.ts';
 import type { Boundary, Entry } from './boundaries.ts';
+import { isInRedis, redisRows } from './in-redis.ts';
 
-// What the targets hold, read from their files by the raw drivers.
+// What the targets hold, read from their files, or their server, by the raw drivers.
 
 /** Rows of (key, content) of each target that is a SQLite file. */
 const inSqlite: Readonly<Record<string, { readonly file: string; readonly sql: string }>> = {
@@ -43,7 +45,12 @@ const inSqlite: Readonly<Record<string, { readonly file: string; readonly sql: s
 };
 
 /** What a target holds, row by row. */
-export function actualRows(dir: string, boundary: Boundary): AsyncIterable<Entry> {
+export function actualRows(
+  dir: string,
+  boundary: Boundary,
+  servers?: Servers,
+): AsyncIterable<Entry> {
+  if (servers !== undefined && isInRedis(boundary)) return redisRows(servers, boundary);
   switch (boundary) {
     case 'salesReports':
       return reportRows(join(dir, 'reports.duckdb'));

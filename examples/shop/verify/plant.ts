@@ -2,11 +2,13 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { DuckDBInstance } from '@duckdb/node-api';
+import type { Servers } from '../app.ts';
 import type { Boundary } from './boundaries.ts';
+import { isInRedis, spoilInRedis } from './in-redis.ts';
 
 // A checker that never finds anything proves nothing: this does by hand what must never happen.
 
-type Fault = 'lost' | 'doubled' | 'stale';
+export type Fault = 'lost' | 'doubled' | 'stale';
 type Faults = Readonly<Record<Fault, string>>;
 
 /** The faults of a table of documents. */
@@ -62,7 +64,9 @@ const inReports: Faults = {
 export async function plantFault(
   dir: string,
   { fault, boundary }: { readonly fault: Fault; readonly boundary: Boundary },
+  servers?: Servers,
 ): Promise<void> {
+  if (servers !== undefined && isInRedis(boundary)) return spoilInRedis(servers, boundary, fault);
   if (boundary === 'receipts') return spoilReceipt(join(dir, 'objects/objects/receipts.d'), fault);
   if (boundary === 'salesReports') return spoilReport(join(dir, 'reports.duckdb'), fault);
   const target = inSqlite[boundary];

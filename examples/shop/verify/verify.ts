@@ -1,8 +1,9 @@
-import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
+import type { Servers } from '../app.ts';
 import { actualRows, isIndexWhole } from './actual.ts';
-import { boundaries, type Boundary, type Drift } from './boundaries.ts';
+import { boundaries, type Boundary, type Drift, type Entry } from './boundaries.ts';
 import { expectedRows } from './expected.ts';
+import { openOwner } from './owner.ts';
 
 const EXAMPLES_MAX = 5;
 
@@ -10,10 +11,26 @@ const EXAMPLES_MAX = 5;
  * Compares every target with what the owner's tables say it should hold, row by row. The shop must be
  * closed. Memory grows with the largest target.
  */
-export async function verify(dir: string): Promise<Readonly<Record<Boundary, Drift>>> {
-  using owner = new DatabaseSync(join(dir, 'orders.db'));
+export async function verify(
+  dir: string,
+  servers?: Servers,
+): Promise<Readonly<Record<Boundary, Drift>>> {
+  using owner = await openOwner(dir, servers);
+  return await compareAll(owner, dir, servers);
+}
+
+/** The same with tables of the owner that are open already. */
+export async function compareAll(
+  owner: DatabaseSync,
+  dir: string,
+  servers?: Servers,
+): Promise<Readonly<Record<Boundary, Drift>>> {
   const found = {} as Record<Boundary, Drift>;
-  for (const boundary of boundaries) found[boundary] = await compare(owner, dir, boundary);
+  for (const boundary of boundaries)
+    found[boundary] = await compare(
+      expectedRows(owner, boundary),
+      actualRows(dir, boundary, servers),
+    );
   if (!isIndexWhole(dir))
     found.productSearch = {
       ...found.productSearch,
@@ -23,15 +40,15 @@ export async function verify(dir: string): Promise<Readonly<Record<Boundary, Dri
   return found;
 }
 
-async function compare(owner: DatabaseSync, dir: string, boundary: Boundary): Promise<Drift> {
-  const missing = new Map(expectedRows(owner, boundary));
+async function compare(expected: Iterable<Entry>, actual: AsyncIterable<Entry>): Promise<Drift> {
+  const missing = new Map(expected);
   const checked = missing.size;
   let [extra, stale] = [0, 0];
   const examples: string[] = [];
   const note = (text: string): void => {
     if (examples.length < EXAMPLES_MAX) examples.push(text.slice(0, 300));
   };
-  for await (const [key, content] of actualRows(dir, boundary)) {
+  for await (const [key, content] of actual) {
     const wanted = missing.get(key);
     if (wanted === undefined) {
       extra += 1;
