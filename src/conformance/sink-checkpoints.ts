@@ -31,7 +31,12 @@ export const sinkCheckpointCases: readonly SinkCase[] = [
         through: { epoch: 3, offset: 2 ** 50 - 3 },
         backfill: {
           state: 'running',
-          tables: { products: ['k', 2], orders: 'done' },
+          // A key may be of any scalar type, and a backfill must find its place again by it.
+          tables: {
+            products: ['k', 2],
+            lines: [2n ** 60n, new Uint8Array([0, 255]), true, null],
+            orders: 'done',
+          },
           epoch: 3,
           atMin: 7,
           atMax: 9,

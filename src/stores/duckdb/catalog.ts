@@ -1,8 +1,6 @@
-import { decodeValue, encodeValue } from '../../core/codec.ts';
 import { TallyError } from '../../core/errors.ts';
-import type { Identity, Position } from '../../core/position.ts';
-import type { Value } from '../../core/row.ts';
-import type { BackfillProgress, Checkpoint, StateWrite } from '../../ports/sink.ts';
+import { decodeCheckpoint, encodeCheckpoint } from '../../ports/checkpoint.ts';
+import type { Checkpoint, StateWrite } from '../../ports/sink.ts';
 import type { Database } from './database.ts';
 import { literal } from './targets.ts';
 
@@ -152,7 +150,7 @@ export async function readCheckpoint(
     [worker.flow, worker.generation],
   );
   if (row === undefined || Number(row[0]) !== worker.workerEpoch) throw await fencedOut(db, worker);
-  return decodeCheckpoint(row[1]);
+  return storedCheckpoint(row[1]);
 }
 
 /** Puts state into the generation, or takes it out, through one merge by name. */
@@ -203,29 +201,8 @@ export async function forgetBefore(db: Database, flow: string, generation: numbe
     ]);
 }
 
-export function decodeCheckpoint(text: unknown): Checkpoint | undefined {
-  if (typeof text !== 'string') return undefined;
-  const held = decodeValue(text) as unknown as {
-    readonly log: number;
-    readonly last: Identity | null;
-    readonly through: Position | null;
-    readonly backfill: BackfillProgress | null;
-  };
-  return {
-    log: held.log,
-    last: held.last ?? undefined,
-    through: held.through ?? undefined,
-    backfill: held.backfill ?? undefined,
-  };
-}
-
-function encodeCheckpoint({ log, last, through, backfill }: Checkpoint): string {
-  return encodeValue({
-    log,
-    last: last === undefined ? null : { ...last },
-    through: through === undefined ? null : { ...through },
-    backfill: (backfill === undefined ? null : { ...backfill }) as Value,
-  });
+export function storedCheckpoint(text: unknown): Checkpoint | undefined {
+  return typeof text === 'string' ? decodeCheckpoint(text) : undefined;
 }
 
 async function fencedOut(db: Database, worker: Worker): Promise<TallyError> {

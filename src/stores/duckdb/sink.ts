@@ -9,7 +9,7 @@ import type {
   TargetShape,
 } from '../../ports/sink.ts';
 import {
-  decodeCheckpoint,
+  storedCheckpoint,
   forgetBefore,
   liveWithin,
   registeredTargets,
@@ -89,7 +89,7 @@ export class DuckdbSink implements Sink {
       'SELECT g.checkpoint FROM _tally.generations g JOIN _tally.live l USING (flow, generation) WHERE flow = $1',
       [flow],
     );
-    return row === undefined ? undefined : decodeCheckpoint(row[0]);
+    return storedCheckpoint(row?.[0]);
   }
 
   /** The layout of a target, declared or not. */

@@ -1,7 +1,5 @@
-import { decodeValue, encodeValue } from '../../../core/codec.ts';
-import { TallyError } from '../../../core/errors.ts';
 import { compareIdentities } from '../../../core/position.ts';
-import type { Value } from '../../../core/row.ts';
+import { decodeCheckpoint, encodeCheckpoint } from '../../../ports/checkpoint.ts';
 import type { Checkpoint, StateWrite } from '../../../ports/sink.ts';
 import { literal, type Database } from '../database.ts';
 import type { Tx } from './connection.ts';
@@ -65,7 +63,7 @@ export function flowOf(rows: Rows | undefined): FlowRecord | undefined {
 export function checkpointOf(rows: Rows | undefined): Checkpoint | null | undefined {
   const row = rows?.[0];
   if (row === undefined) return undefined;
-  return typeof row[0] === 'string' ? parseCheckpoint(row[0]) : null;
+  return typeof row[0] === 'string' ? decodeCheckpoint(row[0]) : null;
 }
 
 export async function writeFlow(
@@ -162,28 +160,6 @@ export async function writeCheckpoint(
 ): Promise<void> {
   await tx.execute({
     text: `UPDATE ${schema}.sink_checkpoints SET checkpoint = $3 WHERE flow = $1 AND generation = $2`,
-    values: [flow, generation, checkpointText(checkpoint)],
+    values: [flow, generation, encodeCheckpoint(checkpoint)],
   });
-}
-
-/** Canonical text without the members that are undefined: keys in it may be of every scalar type. */
-function checkpointText(checkpoint: Checkpoint): string {
-  const defined = (value: object): Value =>
-    Object.fromEntries(
-      Object.entries(value).filter(([, item]: [string, unknown]) => item !== undefined),
-    ) as Value;
-  const { backfill, ...rest } = checkpoint;
-  return encodeValue(
-    defined({ ...rest, backfill: backfill === undefined ? undefined : defined(backfill) }),
-  );
-}
-
-function parseCheckpoint(text: string): Checkpoint {
-  const { log, last, through, backfill } = decodeValue(text) as unknown as Partial<Checkpoint>;
-  if (log === undefined)
-    throw new TallyError('STORE_CORRUPT', {
-      what: 'a stored checkpoint cannot be read',
-      details: { text },
-    });
-  return { log, last, through, backfill };
 }

@@ -1,4 +1,4 @@
-import { TallyError } from '../../../core/errors.ts';
+import { decodeCheckpoint } from '../../../ports/checkpoint.ts';
 import type { Checkpoint } from '../../../ports/sink.ts';
 
 /** A bucket's mark and checkpoint, as its record holds them. */
@@ -26,19 +26,7 @@ export function markNumber(mark: string): number {
   return Number.parseInt(mark === '' ? '0' : mark, 10);
 }
 
-/** Reads a stored checkpoint; its text has no member for undefined, it gets them back here. Throws STORE_CORRUPT. */
+/** The checkpoint of a record; undefined in a new one. Throws STORE_CORRUPT. */
 export function parseCheckpoint(text: string, where: string): Checkpoint | undefined {
-  if (text === '') return undefined;
-  try {
-    const { log, last, through, backfill } = JSON.parse(text) as Partial<Checkpoint>;
-    if (typeof log === 'number') return { log, last, through, backfill };
-  } catch {
-    // Said below.
-  }
-  throw new TallyError('STORE_CORRUPT', {
-    what: 'a stored checkpoint cannot be read',
-    where,
-    mend: 'look for what wrote there; tally rebuild fills the target anew once the key is removed',
-    details: { text: text.slice(0, 200) },
-  });
+  return text === '' ? undefined : decodeCheckpoint(text, where);
 }

@@ -2,6 +2,7 @@ import type { Position } from '../../../core/position.ts';
 import { isTallyError, TallyError } from '../../../core/errors.ts';
 import { point } from '../../../observe/point.ts';
 import type { Clock } from '../../../ports/clock.ts';
+import { encodeCheckpoint } from '../../../ports/checkpoint.ts';
 import type {
   Checkpoint,
   OpenSinkOptions,
@@ -96,7 +97,7 @@ export class RedisSinkSession implements SinkSession {
     point('sink.before-apply');
     this.#number += 1;
     const mark = `${this.#number}.${this.#options.id}`;
-    const finish = [mark, JSON.stringify(batch.checkpoint)];
+    const finish = [mark, encodeCheckpoint(batch.checkpoint)];
     const state = batch.state.flatMap(({ name, value }) => [
       name,
       value === null ? '-' : `=${value}`,
@@ -312,7 +313,7 @@ export class RedisSinkSession implements SinkSession {
       await this.#look();
     } catch (error) {
       // A worker that was replaced learns that from its lease. Whoever cannot be reached may come back as it was.
-      if (isTallyError(error, 'CONDITION_FAILED', 'FENCED_OUT')) return;
+      if (isTallyError(error, 'CONDITION_FAILED', 'FENCED_OUT', 'STORE_CLOSED')) return;
     }
     if (this.#open) this.#watch();
   }

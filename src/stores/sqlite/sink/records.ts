@@ -1,5 +1,5 @@
-import { TallyError } from '../../../core/errors.ts';
 import { compareIdentities } from '../../../core/position.ts';
+import { decodeCheckpoint, encodeCheckpoint } from '../../../ports/checkpoint.ts';
 import type { Checkpoint, StateWrite } from '../../../ports/sink.ts';
 import type { Connection } from '../connection.ts';
 
@@ -62,7 +62,7 @@ export function readCheckpoint(
     .get(flow, generation);
   if (row === undefined) return undefined;
   const text = row['checkpoint'];
-  return typeof text === 'string' ? parseCheckpoint(text) : null;
+  return typeof text === 'string' ? decodeCheckpoint(text) : null;
 }
 
 /** Notes that a generation exists, and of which targets; keeps its checkpoint. */
@@ -142,7 +142,7 @@ export function advance(
   }
   connection
     .prepare('UPDATE _tally_checkpoints SET checkpoint = ? WHERE flow = ? AND generation = ?')
-    .run(JSON.stringify(next.checkpoint), flow, generation);
+    .run(encodeCheckpoint(next.checkpoint), flow, generation);
 }
 
 export function readState(
@@ -162,15 +162,4 @@ export function readState(
 function isBefore(next: Checkpoint, stored: Checkpoint): boolean {
   if (next.log >= stored.log || next.last === undefined || stored.last === undefined) return false;
   return compareIdentities(next.last, stored.last) < 0;
-}
-
-/** A checkpoint's text has no member for undefined; it gets them back here. */
-function parseCheckpoint(text: string): Checkpoint {
-  const { log, last, through, backfill } = JSON.parse(text) as Partial<Checkpoint>;
-  if (log === undefined)
-    throw new TallyError('STORE_CORRUPT', {
-      what: 'a stored checkpoint cannot be read',
-      details: { text },
-    });
-  return { log, last, through, backfill };
 }
