@@ -1,7 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { freshDatabase, hasPostgres } from '../../../../test/support/servers.ts';
-import { keysOf, openStore, runSql, StoreBench } from '../../../../test/support/postgres-source.ts';
+import {
+  cursorOf,
+  keysOf,
+  openStore,
+  runSql,
+  StoreBench,
+} from '../../../../test/support/postgres-source.ts';
 
 const ITEMS = 'CREATE TABLE items (id int PRIMARY KEY, name text)';
 
@@ -169,6 +175,27 @@ describe.skipIf(!hasPostgres)('preparing tables', () => {
         `REASSIGN OWNED BY ${role} TO CURRENT_USER; DROP OWNED BY ${role}; DROP ROLE ${role}`,
       );
     }
+  });
+
+  test('T15: says of a table that was made anew, or left out for a while, that it has to be read again', async () => {
+    await using bench = await StoreBench.open(`${ITEMS}; CREATE TABLE others (id int PRIMARY KEY)`);
+    const { source } = bench.store;
+    await source.prepare(['items', 'others']);
+    await bench.sql(`DROP TABLE items; ${ITEMS}; INSERT INTO items VALUES (1, 'unseen')`);
+    await bench.sql(`ALTER PUBLICATION ${source.publication} DROP TABLE others`);
+    await bench.sql('INSERT INTO others VALUES (1)');
+    await source.prepare(['items', 'others']);
+    await bench.sql(`INSERT INTO items VALUES (2, 'seen')`);
+    const entries = await bench.collect();
+    const rereads = entries.flatMap((entry) => (entry.kind === 'reread' ? [entry.table] : []));
+    expect(rereads).toEqual(['items', 'others']);
+    expect(keysOf(entries)).toEqual(['[2]']);
+    // Once, and to this slot alone.
+    await source.prepare(['items', 'others']);
+    const other = await bench.another({ slot: `${source.slot}_2` });
+    await other.source.prepare(['items', 'others']);
+    const after = cursorOf(entries);
+    expect((await bench.collect(after)).some((entry) => entry.kind === 'reread')).toBe(false);
   });
 
   test('adopts a slot that an administrator has made', async () => {

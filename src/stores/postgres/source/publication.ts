@@ -2,10 +2,17 @@ import { TallyError } from '../../../core/errors.ts';
 import { identifier, type Database, type Queryable } from '../database.ts';
 import { sqlState } from '../errors.ts';
 import { sqlName, unsupported, type CapturedTable } from './table.ts';
+import { REREAD_PREFIX } from './replication/assembler.ts';
 import { userName } from './slot.ts';
 
 /** How long a change of a table's definition may wait for its readers: whoever comes after it waits too. */
 const LOCK_TIMEOUT_MS = 5_000;
+
+/** What is known of tables that were captured before, by which slot. */
+export interface Rereading {
+  readonly slot: string;
+  readonly captured: readonly string[];
+}
 
 /**
  * Sees to it that the publication has these tables, wholly: every operation, every row, every column, partitions as
@@ -16,11 +23,12 @@ export async function ensurePublication(
   database: Database,
   publication: string,
   tables: readonly CapturedTable[],
+  rereading: Rereading,
 ): Promise<'there' | 'made'> {
   let done: 'there' | 'made';
   for (let round = 0; ; round += 1) {
     try {
-      done = await publish(database, publication, tables);
+      done = await publish(database, publication, tables, rereading);
       break;
     } catch (error) {
       // Another process made or altered it meanwhile: look again.
@@ -36,6 +44,7 @@ async function publish(
   database: Database,
   publication: string,
   tables: readonly CapturedTable[],
+  rereading: Rereading,
 ): Promise<'there' | 'made'> {
   const name = identifier(publication);
   const [present] = await database.query<{ whole: boolean; root: boolean }>(
@@ -71,6 +80,8 @@ async function publish(
     await alter(
       database,
       `ALTER PUBLICATION ${name} ADD TABLE ${missing.map(published).join(', ')}`,
+      missing.map((table) => table.name).filter((added) => rereading.captured.includes(added)),
+      rereading.slot,
     );
   return 'there';
 }
@@ -147,9 +158,25 @@ function published(table: CapturedTable): string {
   return table.partitioned ? sqlName(table) : `ONLY ${sqlName(table)}`;
 }
 
-async function alter(database: Database, statement: string): Promise<void> {
+/**
+ * Runs the statement and, in the same transaction, says of tables that were captured before that they have to be read
+ * again: one that was dropped and made anew, or left out for a while, has changed without being published.
+ */
+async function alter(
+  database: Database,
+  statement: string,
+  reread: readonly string[] = [],
+  slot = '',
+): Promise<void> {
   try {
-    await database.run(statement);
+    await database.transaction(async (tx) => {
+      await tx.run(statement);
+      for (const table of reread)
+        await tx.query('SELECT pg_logical_emit_message(true, $1, $2)', [
+          `${REREAD_PREFIX}${slot}`,
+          table,
+        ]);
+    });
   } catch (error) {
     if (sqlState(error) !== '42501') throw error;
     throw new TallyError('CAPABILITY_MISSING', {

@@ -42,10 +42,10 @@ async function accounts(readers: number): Promise<StoreBench> {
 
 /** Moves money between two tables until it is told to stop. */
 function transfer(store: PostgresStore): { stop(): Promise<number> } {
-  let going = true;
+  const stopping = new AbortController();
   const work = async (): Promise<number> => {
     let count = 0;
-    for (; going; count += 1) {
+    for (; !stopping.signal.aborted; count += 1) {
       const from = TABLES[count % 4];
       const to = TABLES[(count + 1 + (count % 3)) % 4];
       const id = 1 + ((count * 37) % ROWS);
@@ -59,7 +59,7 @@ function transfer(store: PostgresStore): { stop(): Promise<number> } {
   const working = work();
   return {
     stop: () => {
-      going = false;
+      stopping.abort();
       return working;
     },
   };

@@ -97,7 +97,8 @@ class OpenSource implements PostgresSource {
     await exclusively(database, slot, async (session) => {
       await ensureIdentity(database, found);
       // Before the slot: it reads the publication as of each change, and one that is not there yet ends the stream.
-      const published = await ensurePublication(database, publication, found);
+      const captured = await readCaptured(database, slot);
+      const published = await ensurePublication(database, publication, found, { slot, captured });
       const how = published === 'made' ? 'anew' : 'keep';
       // The first transaction in the log is the first proof of the history: better one of our own at once.
       if (await ensureSlot(database, slot, session, how)) await this.heartbeat();

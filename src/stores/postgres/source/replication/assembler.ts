@@ -23,7 +23,12 @@ type Reading =
 
 const ignored: Reading = { kind: 'ignored' };
 
+/** What the message that has a table read again begins with; behind it, the slot. Its content is the table's name. */
+export const REREAD_PREFIX = 'tally.reread/';
+
 export interface AssemblerOptions {
+  /** The slot that is read: messages for others are not ours. */
+  readonly slot: string;
   readonly tables: ReadonlyMap<number, PreparedTable>;
   readonly types: TypeResolver;
   /** Whether the server vouches for the encoding of its texts. */
@@ -210,6 +215,13 @@ export class Assembler implements MessageHandler {
 
   streamCommit(committing: Committing): void {
     this.toReplay = committing;
+  }
+
+  message(prefix: string, content: () => string): void {
+    if (prefix !== `${REREAD_PREFIX}${this.#options.slot}`) return;
+    const name = content();
+    const table = [...this.#tables.values()].find((one) => one.name === name);
+    if (table !== undefined) this.#readAgain(table, 'it was not published for a while');
   }
 
   streamAbort(xid: number, subXid: number): void {

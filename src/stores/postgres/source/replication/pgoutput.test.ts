@@ -26,6 +26,9 @@ class Told implements MessageHandler {
   truncate(oids: readonly number[]): void {
     this.calls.push(`truncate ${oids.join(' ')}`);
   }
+  message(prefix: string, content: () => string): void {
+    this.calls.push(`message ${prefix}: ${content()}`);
+  }
   streamStart(xid: number): void {
     this.calls.push(`stream ${xid}`);
   }
@@ -81,7 +84,14 @@ describe('messages of the output plugin', () => {
     expect(decode(insert.replace('49', '49 000002e5'), 'in-progress')).toEqual(['insert 16385']);
   });
 
-  test('of applications, origins and types say nothing about rows', () => {
-    for (const letter of ['4d', '4f', '59']) expect(decode(`${letter} 00`)).toEqual([]);
+  test('of origins and types say nothing about rows', () => {
+    for (const letter of ['4f', '59']) expect(decode(`${letter} 00`)).toEqual([]);
+  });
+
+  test('of applications are told by what they begin with', () => {
+    const message = '01 0000000000001000 746800 00000002 6869';
+    expect(decode(`4d ${message}`)).toEqual(['message th: hi']);
+    expect(decode(`4d 000002e5 ${message}`, 'in-progress')).toEqual(['message th: hi']);
+    expect(codeOf(`4d ${message.replace('00000002', '00000009')}`)).toContain('STORE_CORRUPT');
   });
 });

@@ -87,6 +87,8 @@ export interface MessageHandler {
   update(oid: number, kind: Before, before: Tuple, after: Tuple): void;
   delete(oid: number, kind: Before, before: Tuple): void;
   truncate(oids: readonly number[]): void;
+  /** A message (pg_logical_emit_message), by what it begins with; its content is read only if it is asked for. */
+  message(prefix: string, content: () => string): void;
   streamStart(xid: number): void;
   streamStop(): void;
   streamCommit(committing: Committing): void;
@@ -179,7 +181,8 @@ export class PgOutputDecoder {
       case 0x41 /* A */:
         handler.streamAbort(bytes.readUInt32BE(at), bytes.readUInt32BE(at + 4));
         return at + 8;
-      case 0x4d: /* M: a message of an application (or our heartbeat) says nothing about rows */
+      case 0x4d /* M */:
+        return this.#message(bytes, at);
       case 0x4f: /* O: where a replicated transaction came from; its rows are here all the same */
       case 0x59 /* Y: the name of a type; what a type is made of is asked of the catalog */:
         return end;
@@ -209,6 +212,15 @@ export class PgOutputDecoder {
     );
     this.#handler.truncate(oids);
     return at + 5 + 4 * count;
+  }
+
+  #message(bytes: Buffer, at: number): number {
+    const prefixEnd = endOfText(bytes, at + 9);
+    const from = prefixEnd + 5;
+    const next = from + bytes.readUInt32BE(prefixEnd + 1);
+    const prefix = bytes.toString('utf8', at + 9, prefixEnd);
+    this.#handler.message(prefix, () => bytes.toString('utf8', from, next));
+    return next;
   }
 
   #relation(bytes: Buffer, at: number): number {

@@ -128,6 +128,7 @@ export class ReplicationStream {
       this.#proof.checkStart(state, (await connection.identify()).walEnd);
     }
     return new Assembler({
+      slot,
       tables,
       types,
       validated: (await connection.settleEncoding()) === 'utf-8',
