@@ -30,7 +30,7 @@ export async function readConfig(
 }
 
 /** Whether a command is not there, or not for this user. */
-export function isForbidden(error: unknown): boolean {
+function isForbidden(error: unknown): boolean {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
   const word = replyWord(cause);
   return word === 'NOPERM' || word === 'ERR';

@@ -4,7 +4,7 @@ const EPOCH_DIGITS = 4;
 const OFFSET_DIGITS = 16;
 const ORDINAL_DIGITS = 10;
 /** Digits of a fence: epoch, offset and ordinal, each of fixed width. */
-export const FENCE_DIGITS: number = EPOCH_DIGITS + OFFSET_DIGITS + ORDINAL_DIGITS;
+const FENCE_DIGITS = EPOCH_DIGITS + OFFSET_DIGITS + ORDINAL_DIGITS;
 
 /**
  * Fences as digits of fixed width: epoch, offset, ordinal. Lua's numbers are doubles and lose the lowest bits of
