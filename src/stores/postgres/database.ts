@@ -70,7 +70,7 @@ export interface Database extends Queryable {
   readonly config: pg.ClientConfig;
   /** Runs work between BEGIN and COMMIT on one connection of the pool; rolled back if it throws. */
   transaction<Result>(work: (tx: Queryable) => Promise<Result>): Promise<Result>;
-  /** Opens a connection outside of the pool. The caller closes it; `close()` of the database does not. */
+  /** Opens a connection outside of the pool. The caller closes it; what is left when the database closes ends then. */
   connect(extra?: pg.ClientConfig): Promise<Session>;
   /**
    * Makes a part of the coordinator's own schema, once: `statements` (`CREATE TABLE IF NOT EXISTS …`) run under an
@@ -78,7 +78,7 @@ export interface Database extends Queryable {
    * there at `version` costs one SELECT per process, and asks for no right to create anything.
    */
   ensure(part: string, version: number, statements: string): Promise<void>;
-  /** Ends the pool. Idempotent. */
+  /** Ends the pool, as soon as what was borrowed is back, and all sessions, at once. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -117,6 +117,7 @@ class OpenDatabase implements Database {
   readonly version: number;
   readonly config: pg.ClientConfig;
   readonly #ensured = new Map<string, Promise<void>>();
+  readonly #sessions = new Set<pg.Client>();
   #ended: Promise<void> | undefined;
 
   constructor(
@@ -183,6 +184,7 @@ class OpenDatabase implements Database {
   }
 
   async connect(extra: pg.ClientConfig = {}): Promise<Session> {
+    this.#open();
     const client = new this.pg.Client({
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       keepAlive: true,
@@ -196,7 +198,10 @@ class OpenDatabase implements Database {
       await client.end().catch(ignore);
       throw postgresError(error, this.where);
     }
+    this.#sessions.add(client);
+    client.once('end', () => this.#sessions.delete(client));
     const close = async (): Promise<void> => {
+      this.#sessions.delete(client);
       await client.end().catch(ignore);
     };
     return { ...queryable(client, this.where), client, close, [Symbol.asyncDispose]: close };
@@ -213,8 +218,15 @@ class OpenDatabase implements Database {
   }
 
   async close(): Promise<void> {
-    this.#ended ??= this.pool.end();
+    this.#ended ??= this.#end();
     await this.#ended;
+  }
+
+  async #end(): Promise<void> {
+    // One that waits for the server (a lock, a slot) would wait on: its statement fails.
+    const sessions = [...this.#sessions].map((client) => client.end().catch(ignore));
+    this.#sessions.clear();
+    await Promise.all([...sessions, this.pool.end()]);
   }
 
   async #ensure(part: string, version: number, statements: string): Promise<void> {

@@ -151,6 +151,26 @@ describe.skipIf(!hasPostgres)('snapshots', () => {
     await expect.poll(() => bench.sql(slots)).toEqual([{ n: 0 }]);
   });
 
+  test('can be given up while it waits for a transaction that does not end', async () => {
+    await using bench = await accounts(1);
+    const holder = await bench.store.client.connect();
+    await holder.query('BEGIN; UPDATE a SET amount = 0 WHERE id = 1');
+    const ending = new AbortController();
+    const reading = read(bench.store, { tables: TABLES, signal: ending.signal });
+    const waiting = `SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'CREATE_REPLICATION_SLOT%' AND wait_event_type = 'Lock'`;
+    await expect.poll(() => bench.sql(waiting)).toEqual([{ n: 1 }]);
+    ending.abort();
+    expect(await reading).toEqual([]);
+    const looking = expect(bench.store.source.lookup('a', [[1]])).rejects.toMatchObject({
+      code: 'ABORTED',
+    });
+    await expect.poll(() => bench.sql(waiting)).toEqual([{ n: 1 }]);
+    bench.store.source.close();
+    await looking;
+    await holder.query('ROLLBACK');
+    holder.release();
+  });
+
   test('reads partitions as one table in the order of its key, and goes on after any of them', async () => {
     await using bench = await StoreBench.open(
       `CREATE TABLE days (day int PRIMARY KEY, name text) PARTITION BY RANGE (day);

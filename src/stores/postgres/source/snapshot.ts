@@ -1,4 +1,4 @@
-import { TallyError } from '../../../core/errors.ts';
+import { isTallyError, TallyError } from '../../../core/errors.ts';
 import type { Key, Row } from '../../../core/row.ts';
 import type { SnapshotChunk, SnapshotOptions } from '../../../ports/source.ts';
 import type { Database } from '../database.ts';
@@ -30,13 +30,19 @@ export async function* readSnapshot(
     .filter(({ name }) => options.resume?.[name] !== 'done')
     .map((table): Work => ({ table, after: resumeKey(options, table.name) }));
   if (work.length === 0 || options.signal.aborted) return;
-  const session = await SnapshotSession.open(database, readersMax);
+  const { signal } = options;
+  const session = await SnapshotSession.open(database, readersMax, signal).catch(
+    (error: unknown) => {
+      if (!isTallyError(error, 'ABORTED')) throw error;
+    },
+  );
+  if (session === undefined) return;
   const close = (): void => void session.close();
-  options.signal.addEventListener('abort', close);
+  signal.addEventListener('abort', close);
   try {
     yield* session.read(work, options);
   } finally {
-    options.signal.removeEventListener('abort', close);
+    signal.removeEventListener('abort', close);
     await session.close();
   }
 }
@@ -46,9 +52,10 @@ export async function lookUp(
   database: Database,
   name: string,
   keys: readonly Key[],
+  signal: AbortSignal,
 ): Promise<{ at: number; rows: readonly (Row | null)[] }> {
   const table = await inspectTable(database, name);
-  const session = await SnapshotSession.open(database, 1);
+  const session = await SnapshotSession.open(database, 1, signal);
   try {
     return { at: session.at, rows: await session.find(table, keys) };
   } finally {
@@ -84,8 +91,12 @@ class SnapshotSession {
     this.#idle = readers;
   }
 
-  static async open(database: Database, readersMax: number): Promise<SnapshotSession> {
-    await using exported = await exportSnapshot(database);
+  static async open(
+    database: Database,
+    readersMax: number,
+    signal: AbortSignal,
+  ): Promise<SnapshotSession> {
+    await using exported = await exportSnapshot(database, signal);
     const opened = await Promise.allSettled(
       Array.from({ length: readersMax }, () => Reader.open(database, exported.snapshotName)),
     );

@@ -161,7 +161,7 @@ class OpenSource implements PostgresSource {
     table: string,
     keys: readonly Key[],
   ): Promise<{ at: number; rows: readonly (Row | null)[] }> {
-    return lookUp(this.#database, table, keys);
+    return lookUp(this.#database, table, keys, this.#closed.signal);
   }
 
   write<Result>(work: (tx: pg.PoolClient) => Result | Promise<Result>): Promise<Committed<Result>> {
