@@ -8,7 +8,7 @@ import type {
   LedgerResult,
   LedgerSupports,
 } from '../../../ports/ledger.ts';
-import type { Database, Session } from '../database.ts';
+import type { Database, Queryable, Session } from '../database.ts';
 import { isConflict, isConnectionLost, sqlState } from '../errors.ts';
 import {
   flushOutcomes,
@@ -20,6 +20,7 @@ import {
 import { checkName, checkStep } from './limits.ts';
 import { afterPrefix, fromStored, toStored } from './plain-text.ts';
 import { durableSession, endSession } from './session.ts';
+import { endAtServer, identify, type SessionIdentity } from './unanswered.ts';
 
 /** Steps that may wait; beyond it callers are sent back instead of filling the memory. */
 const WAITING_MAX = 100_000;
@@ -51,7 +52,12 @@ export class GroupLedger implements Ledger {
   readonly #database: Database;
   readonly #where: string;
   readonly #statement: string;
+  readonly #answerTimeoutMs: number;
   #session: Session | undefined;
+  #identity: SessionIdentity | undefined;
+  /** A session whose last flush was not answered: nothing is read or committed until it is at its end. */
+  #unanswered: SessionIdentity | undefined;
+  #settling: Promise<void> | undefined;
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
   #running: Promise<void> | undefined;
@@ -59,8 +65,9 @@ export class GroupLedger implements Ledger {
   #readsEnded: (() => void) | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(database: Database) {
+  constructor(database: Database, answerTimeoutMs: number) {
     this.#database = database;
+    this.#answerTimeoutMs = answerTimeoutMs;
     this.#where = `ledger ${database.name}, ${database.where}`;
     this.#statement = flushStatement(database.schema);
   }
@@ -152,6 +159,7 @@ export class GroupLedger implements Ledger {
     this.#assertOpen();
     this.#reads += 1;
     try {
+      await this.#settle(this.#database);
       return await this.#database.query<Row>(text, values);
     } finally {
       this.#reads -= 1;
@@ -222,7 +230,14 @@ export class GroupLedger implements Ledger {
 
   async #connected(): Promise<Session> {
     if (this.#session !== undefined) return this.#session;
-    const session = await durableSession(this.#database);
+    const session = await durableSession(this.#database, this.#answerTimeoutMs);
+    try {
+      await this.#settle(session);
+      this.#identity = await identify(session);
+    } catch (error) {
+      void endSession(session, this.#database.clock);
+      throw error;
+    }
     this.#session = session;
     // One that breaks while nothing is under way leaves nothing unknown: the next flush opens another.
     session.client.once('end', () => {
@@ -231,10 +246,22 @@ export class GroupLedger implements Ledger {
     return session;
   }
 
+  /** Sees to it that what was not answered is over. */
+  async #settle(over: Queryable): Promise<void> {
+    const unanswered = this.#unanswered;
+    if (unanswered === undefined) return;
+    this.#settling ??= endAtServer(over, unanswered, this.#where).finally(() => {
+      this.#settling = undefined;
+    });
+    await this.#settling;
+    if (this.#unanswered === unanswered) this.#unanswered = undefined;
+  }
+
   /** What a flush that failed is for those who wait; a connection that broke is given up. */
   #failed(error: unknown, session: Session): unknown {
     if (!isConnectionLost(error)) return error;
     this.#session = undefined;
+    this.#unanswered = this.#identity;
     void endSession(session, this.#database.clock);
     return new TallyError('COMMIT_UNKNOWN', {
       what: 'the connection ended while the ledger was committing',

@@ -38,14 +38,15 @@ export function postgresLedger(options: PostgresLedgerOptions): LedgerDefinition
   return {
     system: 'postgres',
     open: async (context) => {
+      const answerTimeoutMs = options.pool?.query_timeout ?? ANSWER_TIMEOUT_MS;
       const database = await openDatabase(context, {
         ...options,
-        pool: { max: POOL_MAX, query_timeout: ANSWER_TIMEOUT_MS, ...options.pool },
+        pool: { max: POOL_MAX, ...options.pool, query_timeout: answerTimeoutMs },
       });
       try {
         await checkEncoding(database);
         await database.ensure('ledger', LEDGER_SCHEMA_VERSION, ledgerSchema(database.schema));
-        return new GroupLedger(database);
+        return new GroupLedger(database, answerTimeoutMs);
       } catch (error) {
         await database.close();
         throw error;

@@ -4,7 +4,7 @@ import type { Clock } from '../../../ports/clock.ts';
 import type { Database, Session } from '../database.ts';
 
 /**
- * How long an answer is waited for. A connection whose other end is gone without a word would else be waited on for
+ * How long an answer is waited for, unless `pool.query_timeout` says otherwise. A connection whose other end is gone without a word would else be waited on for
  * hours, by a worker that lost its lease long ago; nothing that the ledger or the log asks takes nearly as long.
  */
 export const ANSWER_TIMEOUT_MS = 60_000;
@@ -36,9 +36,12 @@ export async function endSession(session: Session, clock: Clock): Promise<void> 
   cancel();
 }
 
-/** Opens a connection of its own that commits durably. */
-export async function durableSession(database: Database): Promise<Session> {
-  const session = await database.connect({ query_timeout: ANSWER_TIMEOUT_MS });
+/** Opens a connection of its own that commits durably, and that is given up when it does not answer in time. */
+export async function durableSession(
+  database: Database,
+  answerTimeoutMs: number,
+): Promise<Session> {
+  const session = await database.connect({ query_timeout: answerTimeoutMs });
   try {
     await session.run(SETTINGS);
     return session;

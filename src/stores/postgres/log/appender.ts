@@ -21,6 +21,7 @@ export interface AppenderSetup {
   readonly channel: string;
   readonly where: string;
   readonly bytesMax: number;
+  readonly answerTimeoutMs: number;
   readonly workerEpoch: number;
   /** Called with what became durable, before the calls resolve. */
   readonly onAppended: (rows: readonly SegmentRow[]) => void;
@@ -48,7 +49,7 @@ interface LaneRow {
 export async function openAppender(setup: AppenderSetup): Promise<PostgresAppender> {
   const { database, lane, workerEpoch, where } = setup;
   const { schema } = database;
-  const session = await durableSession(database);
+  const session = await durableSession(database, setup.answerTimeoutMs);
   try {
     const [row] = await session.query<LaneRow>(
       `INSERT INTO ${schema}.log_lane AS l (lane, worker_epoch) VALUES ($1, $2)

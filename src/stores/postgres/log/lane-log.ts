@@ -23,13 +23,20 @@ interface Extent {
   readonly bytes: number;
 }
 
+/** What a log is opened with. */
+export interface LaneLogSettings {
+  readonly lane: string;
+  readonly bytesMax: number;
+  readonly answerTimeoutMs: number;
+}
+
 /** The log of one lane, as one process has it open. */
 export class LaneLog implements Log {
   readonly supports: LogSupports = { durable: true };
   readonly #database: Database;
   readonly #lane: string;
   readonly #where: string;
-  readonly #bytesMax: number;
+  readonly #settings: LaneLogSettings;
   readonly #channel: string;
   readonly #waker: Waker;
   readonly #recent = new RecentRows(RECENT_BYTES_MAX);
@@ -40,12 +47,13 @@ export class LaneLog implements Log {
   readonly #release: string;
   #closing: Promise<void> | undefined;
 
-  constructor(database: Database, lane: string, bytesMax: number) {
+  constructor(database: Database, settings: LaneLogSettings) {
     const { schema } = database;
+    const { lane } = settings;
     this.#database = database;
     this.#lane = toStored(lane);
     this.#where = `log of ${lane}, ${database.where}`;
-    this.#bytesMax = bytesMax;
+    this.#settings = settings;
     this.#channel = channelOf(schema, lane);
     this.#waker = new Waker(database, this.#channel);
     this.#fetch = fetchStatement(schema);
@@ -60,7 +68,8 @@ export class LaneLog implements Log {
       lane: this.#lane,
       channel: this.#channel,
       where: this.#where,
-      bytesMax: this.#bytesMax,
+      bytesMax: this.#settings.bytesMax,
+      answerTimeoutMs: this.#settings.answerTimeoutMs,
       workerEpoch,
       onAppended: (rows) => {
         this.#recent.push(rows);

@@ -52,14 +52,15 @@ export function postgresLog(options: PostgresLogOptions): PostgresLogDefinition 
     checkNumber(bytesMax, 'log.bytesMax', { min: BYTES_MIN, integer: true });
   return {
     open: async (context) => {
+      const answerTimeoutMs = connection.pool?.query_timeout ?? ANSWER_TIMEOUT_MS;
       const database = await openDatabase(context, {
         ...connection,
-        pool: { max: POOL_MAX, query_timeout: ANSWER_TIMEOUT_MS, ...connection.pool },
+        pool: { max: POOL_MAX, ...connection.pool, query_timeout: answerTimeoutMs },
       });
       try {
         await checkEncoding(database);
         await database.ensure('log', LOG_SCHEMA_VERSION, logSchema(database.schema));
-        return new LaneLog(database, lane, bytesMax ?? Infinity);
+        return new LaneLog(database, { lane, bytesMax: bytesMax ?? Infinity, answerTimeoutMs });
       } catch (error) {
         await database.close();
         throw error;
