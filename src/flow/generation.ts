@@ -172,6 +172,9 @@ export class Generation implements AsyncDisposable {
         if (ends !== undefined) return ends;
         if (pause.asked?.aborted === true || pause.until?.() === true) return 'asked';
       }
+    } catch (error) {
+      this.#checkHeld();
+      throw error;
     } finally {
       ending.abort();
     }

@@ -1,5 +1,6 @@
 import { isTallyError, TallyError } from '../core/errors.ts';
 import { point } from '../observe/point.ts';
+import type { Checkpoint } from '../ports/sink.ts';
 import { BACKOFF_DEFAULT, retry } from '../runtime/backoff.ts';
 import { workUnderLease, type HeldLease } from '../runtime/lease.ts';
 import { backfill, needsBackfill } from './backfill.ts';
@@ -25,6 +26,9 @@ export type FlowRequest =
   | { readonly kind: 'rebuild' }
   | { readonly kind: 'retry-parked'; readonly unit: string | undefined }
   | { readonly kind: 'drop-parked'; readonly unit: string };
+
+/** The checkpoint of a target that holds nothing. */
+const NOTHING: Checkpoint = { log: 0, last: undefined, through: undefined, backfill: undefined };
 
 interface Asked {
   readonly request: FlowRequest;
@@ -186,8 +190,8 @@ export class FlowRunner {
     // Its own observer: one that is built beside is not what readers see, and says nothing to barriers.
     const { observer } = generation.parts;
     observer.parked(generation.parked.size);
-    if (generation.checkpoint !== undefined)
-      observer.progress(generation.checkpoint, generation.parked.units(), undefined);
+    // A target without a checkpoint is new, or it lost what it held: of that, nothing said before counts any more.
+    observer.progress(generation.checkpoint ?? NOTHING, generation.parked.units(), undefined);
   }
 
   /** Does what was asked; answers whether readers now see another generation. */
