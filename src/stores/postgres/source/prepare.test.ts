@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { freshDatabase, hasPostgres } from '../../../../test/support/servers.ts';
 import {
+  collectThrough,
   cursorOf,
   keysOf,
   openStore,
@@ -170,6 +171,21 @@ describe.skipIf(!hasPostgres)('preparing tables', () => {
       await expect(prepare()).rejects.toThrow(`ALTER ROLE "${role}" REPLICATION`);
       await bench.sql(`ALTER ROLE ${role} REPLICATION`);
       await prepare();
+      // No other right is needed, for anything.
+      const { source } = store;
+      expect(await source.history()).toMatch(/^\d+\/1\//);
+      await source.claim(1);
+      const { offset } = await source.write((tx) => tx.query(`INSERT INTO items VALUES (1, 'a')`));
+      const entries = await collectThrough(store, undefined, offset);
+      expect(keysOf(entries)).toEqual(['[1]']);
+      await source.acknowledge(cursorOf(entries), 1);
+      await source.heartbeat();
+      expect((await source.lookup('items', [[1]])).rows).toEqual([{ id: 1, name: 'a' }]);
+      expect((await source.retained()).bytes).toBeGreaterThan(0);
+      const { rows } = await store.client.query<{ xid: string }>(
+        `INSERT INTO items VALUES (2, 'b') RETURNING pg_current_xact_id()::text AS xid`,
+      );
+      expect(await source.resolve(String(rows[0]?.xid))).toBeGreaterThan(offset);
     } finally {
       await bench.sql(
         `REASSIGN OWNED BY ${role} TO CURRENT_USER; DROP OWNED BY ${role}; DROP ROLE ${role}`,
