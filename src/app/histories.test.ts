@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { flow, open, put, tally, TallyError } from '../index.ts';
+import { flow, open, put, tally, TallyError, type FlowOptions } from '../index.ts';
 import type { StoreDefinition } from '../ports/store.ts';
 import type { Replica } from '../ports/replica.ts';
 import {
@@ -25,20 +25,24 @@ afterEach(async () => {
 });
 
 const tables = { products: { key: ['sku'] } };
-const titles = flow({
+const titlesOptions: FlowOptions = {
   from: 'orders',
   tables: ['products'],
   to: 'search',
   into: 'documents',
   project: ({ sku = null, title = null }) => put('documents', [sku as string], { title }),
-});
+};
+const titles = flow(titlesOptions);
 
-function shop(search: StoreDefinition<MemoryStore> = memory({ state: target })) {
+function shop(
+  search: StoreDefinition<MemoryStore> = memory({ state: target }),
+  definition = titles,
+) {
   return tally({
     name: 'shop',
     dir,
     stores: { orders: memory({ state: source, tables }), search },
-    flows: { titles },
+    flows: { titles: definition },
   });
 }
 
@@ -60,6 +64,24 @@ test('a truncated table is read again: its rows go, and what was written after i
   );
   expect(freshness).toEqual(fresh);
   expect(value).toEqual([['["b"]', { title: 'again' }]]);
+});
+
+test('a flow that ignores deletes keeps what was put through deletes, truncation and resnapshot', async () => {
+  const kept = flow({ ...titlesOptions, deletes: 'ignore' });
+  await using app = await open(shop(memory({ state: target }), kept));
+  const { evidence: three } = await app.write('orders', (tx) => {
+    for (const sku of ['a', 'b', 'c']) tx.put('products', { sku, title: sku });
+  });
+  expect(await app.barrier('search', { after: three, within: '5s' })).toEqual(fresh);
+  await app.write('orders', (tx) => tx.delete('products', ['a']));
+  await app.write('orders', (tx) => tx.truncate('products'));
+  const { evidence } = await app.write('orders', (tx) =>
+    tx.put('products', { sku: 'd', title: 'd' }),
+  );
+  const { value } = await app.read('search', { after: evidence, within: '5s' }, (client) => [
+    ...client.rows('documents').keys(),
+  ]);
+  expect(value.toSorted()).toEqual(['["a"]', '["b"]', '["c"]', '["d"]']);
 });
 
 /** Another history that contains all of the present one, as of a promoted standby. */

@@ -211,7 +211,7 @@ async function project(
 ): Promise<readonly Put[]> {
   const { definition } = generation.parts;
   if (definition.projection.kind === 'rows')
-    return projectRow(definition.projection.project, change, definition.into);
+    return projectRow(definition.projection.project, change, definition.into, definition.deletes);
   return state === undefined ? [] : foldChange(definition, change, state);
 }
 

@@ -144,7 +144,10 @@ class Collected {
     const change = changeOf(record, lane);
     if (!this.#begin(change, record)) return;
     try {
-      this.#add(projectRow(definition.projection.project, change, definition.into), record);
+      this.#add(
+        projectRow(definition.projection.project, change, definition.into, definition.deletes),
+        record,
+      );
     } catch (error) {
       this.#poison(change, record, error);
     }

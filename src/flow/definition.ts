@@ -1,6 +1,6 @@
 import type { Change } from '../core/change.ts';
 import { TallyError } from '../core/errors.ts';
-import { checkNumber, checkOptions } from '../core/options.ts';
+import { checkNumber, checkOneOf, checkOptions } from '../core/options.ts';
 import type { Key, Row, Value } from '../core/row.ts';
 
 /** What a projection asks for: this row under this key in this target, or nothing under it. */
@@ -60,6 +60,12 @@ export interface FlowOptions {
   /** Exactly one of `project` and `fold`. */
   readonly project?: RowProjection;
   readonly fold?: Fold;
+  /**
+   * What happens in the target when a row leaves the source. `carry` (default): it leaves the target too. `ignore`:
+   * what was once put stays, also when the source's tables are compared or truncated; for messages and other
+   * facts that a source does not keep for ever. Such a flow cannot be rebuilt, and cannot be a fold.
+   */
+  readonly deletes?: 'carry' | 'ignore';
   /** Records of the log in one batch. Larger batches cost latency and memory. Default 1 000. */
   readonly batchRows?: number;
   /** Tries of a failing write before its key is parked. Default 5. */
@@ -85,6 +91,7 @@ const flowOptions = [
   'into',
   'project',
   'fold',
+  'deletes',
   'batchRows',
   'attemptsMax',
   'parkedMax',
@@ -104,6 +111,13 @@ export function flow(options: FlowOptions): FlowDefinition {
       'needs exactly one of project and fold',
       'use project for rows that map one by one, fold for joins and sums',
     );
+  const deletes = checkOneOf(options.deletes ?? 'carry', 'flow.deletes', ['carry', 'ignore']);
+  if (deletes === 'ignore' && options.fold !== undefined)
+    throw invalid(
+      'flow.deletes',
+      'cannot be ignore for a fold, which says itself what a deletion means',
+      'leave it out, and let apply return nothing for a deletion',
+    );
   for (const [name, value] of Object.entries({
     batchRows: options.batchRows,
     attemptsMax: options.attemptsMax,
@@ -121,6 +135,7 @@ export function flow(options: FlowOptions): FlowDefinition {
       options.project === undefined
         ? { kind: 'fold', fold: options.fold as Fold }
         : { kind: 'rows', project: options.project },
+    deletes,
     batchRows: options.batchRows,
     attemptsMax: options.attemptsMax ?? 5,
     parkedMax: options.parkedMax ?? 1_000,

@@ -231,7 +231,8 @@ export class Generation implements AsyncDisposable {
 
   /** Deletes what no session of a backfill saw, and no change has touched since. */
   async sweep({ epoch, atMin }: BackfillProgress): Promise<void> {
-    await this.session.sweep(this.parts.definition.into, { epoch, offset: atMin });
+    const { into, deletes } = this.parts.definition;
+    if (deletes === 'carry') await this.session.sweep(into, { epoch, offset: atMin });
   }
 
   /**

@@ -57,6 +57,14 @@ test('a projection may put one row, several, none, or remove one itself', () => 
   expect(of(remove('names', ['x']))).toEqual([{ target: 'names', key: ['x'], row: null }]);
 });
 
+test('with deletes ignored, what was put for a row stays when the row goes or puts something else', () => {
+  const before = { keys: ['a', 'b'], n: 1 };
+  expect(projectRow(listed, change(before, null), into, 'ignore')).toEqual([]);
+  expect(projectRow(listed, change(before, { keys: ['b'], n: 2 }), into, 'ignore')).toEqual([
+    put('documents', ['b'], { n: 2 }),
+  ]);
+});
+
 test('what it removed for the row before is not removed again', () => {
   const removing: RowProjection = () => remove('names', ['x']);
   expect(projectRow(removing, change({ n: 1 }, null), into)).toEqual([]);

@@ -4,7 +4,7 @@ import { errorText, TallyError } from '../core/errors.ts';
 import type { Identity } from '../core/position.ts';
 import type { Row } from '../core/row.ts';
 import type { Write, WriteMode } from '../core/write.ts';
-import type { Projected, Put, RowProjection } from './definition.ts';
+import type { FlowDefinition, Projected, Put, RowProjection } from './definition.ts';
 
 /** Puts that one change may return: a bound, since each is held in memory until its batch is applied. */
 const PUTS_PER_CHANGE_MAX = 10_000;
@@ -17,9 +17,10 @@ export function projectRow(
   project: RowProjection,
   change: Change,
   into: readonly string[],
+  deletes: FlowDefinition['deletes'] = 'carry',
 ): readonly Put[] {
   const after = change.after === null ? [] : asked(project, change.after, change, into);
-  if (change.before === null) return after;
+  if (change.before === null || deletes === 'ignore') return after;
   const kept = new Set(after.map(putName));
   const gone = asked(project, change.before, change, into)
     .filter((before) => before.row !== null && !kept.has(putName(before)))

@@ -132,7 +132,12 @@ async function putsOf(
 ): Promise<readonly Put[]> {
   const { definition } = generation.parts;
   if (definition.projection.kind === 'rows') {
-    const puts = projectRow(definition.projection.project, change, definition.into);
+    const puts = projectRow(
+      definition.projection.project,
+      change,
+      definition.into,
+      definition.deletes,
+    );
     return parked.unit.by === 'source'
       ? puts
       : puts.filter((item) => unitName(targetUnit(item)) === unitName(parked.unit));

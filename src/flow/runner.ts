@@ -285,6 +285,12 @@ export class FlowRunner {
         where: `flow ${name}`,
       });
     if (current.number >= to) return this.#built(to);
+    if (definition.deletes === 'ignore')
+      throw new TallyError('CONFIG_INVALID', {
+        what: 'the target keeps rows that its source no longer has, and a rebuild would lose them',
+        where: `flow ${name}`,
+        mend: `run tally resnapshot APP.ts ${definition.from}, which adds what is missing and removes nothing`,
+      });
     if (!sink.supports.switchOver)
       throw new TallyError('CAPABILITY_MISSING', {
         what: 'the target cannot build beside and switch',
