@@ -30,6 +30,7 @@ export function outboxApp(urls: {
         tables: ['outbox'],
         to: 'billing',
         into: 'inbox',
+        deletes: 'ignore',
         project: outboxMessages('inbox'),
       }),
     },

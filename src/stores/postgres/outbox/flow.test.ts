@@ -50,6 +50,7 @@ async function carried(
         tables: ['outbox'],
         to: 'billing',
         into: 'inbox',
+        deletes: 'ignore',
         project: outboxMessages(),
       }),
     },

@@ -59,7 +59,7 @@ export function outboxMessage(row: Row, change: Change): OutboxMessage | undefin
  * The row projection from an outbox into an {@link inbox}, of these topics only if any are given. `into` is the name
  * of the target.
  *
- * @example flow({ from: 'orders', tables: ['outbox'], to: 'billing', into: 'inbox', project: outboxMessages() })
+ * @example flow({ from: 'orders', tables: ['outbox'], to: 'billing', into: 'inbox', deletes: 'ignore', project: outboxMessages() })
  */
 export function outboxMessages(
   into = 'inbox',
