@@ -14,13 +14,16 @@ const PAGE_BYTES = 8_192;
 const PAGE_HEADER_BYTES = 24;
 
 /** One message: a transaction has its id from the start, so that what became of it can be asked by whoever lost it. */
-const BEGIN = `BEGIN; SELECT pg_current_xact_id()::text AS xid, left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline`;
+const BEGIN = 'BEGIN; SELECT pg_current_xact_id()::text AS xid';
+/** {@link BEGIN} on a connection that is new: the timeline of a server that takes writes lasts as long as its connections. */
+const BEGIN_FIRST = `${BEGIN}, left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline`;
+const timelines = new WeakMap<pg.ClientBase, string>();
 
 /**
  * One message. The setting is read before the end, where it may be SET LOCAL; the places after it, where they are at
  * or after the end of the commit record. A place read before COMMIT would be before it, and worth nothing.
  */
-const COMMIT = `SELECT current_setting('synchronous_commit') AS durability; COMMIT; SELECT pg_current_wal_flush_lsn()::text AS flushed, pg_current_wal_insert_lsn()::text AS inserted`;
+const COMMIT = `SHOW synchronous_commit; COMMIT; SELECT pg_current_wal_flush_lsn()::text AS flushed, pg_current_wal_insert_lsn()::text AS inserted`;
 
 interface Begun {
   readonly xid: string;
@@ -156,8 +159,12 @@ export function recordEnd(lsn: number): number {
 
 async function begin(client: pg.PoolClient, where: string): Promise<Begun> {
   try {
-    const results = await statements(client, BEGIN);
-    return must(results.at(-1)?.rows[0] as Begun | undefined, 'the transaction id');
+    const known = timelines.get(client);
+    const results = await statements(client, known === undefined ? BEGIN_FIRST : BEGIN);
+    const row = must(results.at(-1)?.rows[0] as Partial<Begun> | undefined, 'the transaction id');
+    const timeline = must(known ?? row.timeline, 'the timeline');
+    timelines.set(client, timeline);
+    return { xid: must(row.xid, 'the transaction id'), timeline };
   } catch (error) {
     await rollBack(client);
     throw postgresError(error, where);
@@ -166,7 +173,10 @@ async function begin(client: pg.PoolClient, where: string): Promise<Begun> {
 
 async function commit(client: pg.PoolClient): Promise<number> {
   const [before, , after] = await statements(client, COMMIT);
-  const { durability } = must(before?.rows[0] as { durability: string } | undefined, 'a setting');
+  const { synchronous_commit: durability } = must(
+    before?.rows[0] as { synchronous_commit: string } | undefined,
+    'a setting',
+  );
   const { flushed, inserted } = must(
     after?.rows[0] as { flushed: string; inserted: string } | undefined,
     'the end of the commit',
