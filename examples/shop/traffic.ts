@@ -107,7 +107,7 @@ export class Traffic {
       await placeOrder(orders, order);
       if (number % 2 === 0) await orders.shipOrder(shipped);
       if (number % SHELF_EVERY === 0) await orders.toggleListed(random.pick(products).sku);
-      // What comes in is taken out the other way round.
+      // A delivery: fewer than none are taken.
       if (number % SHELF_EVERY === 1)
         await orders.takeFromStock(new Map([[random.pick(products).sku, -500]]));
     });

@@ -145,7 +145,7 @@ test.each([
     expect(code).toBe(1);
     expect(stdout).toBe('');
     expect(stderr).toContain('STORE_UNREACHABLE');
-    expect(stderr).toContain(`set ${name}`);
+    expect(stderr).toContain(`unset ${name}`);
     expect(stderr).not.toContain('hidden');
   },
 );
