@@ -7,7 +7,8 @@ export {
 } from './store.ts';
 export type { ConnectionOptions, PoolOptions } from './options.ts';
 export type { PostgresSource } from './source/source.ts';
-export { sourceSupports } from './supports.ts';
+export { ledgerSupports, logSupports, sourceSupports } from './supports.ts';
+export { keyValueSupports } from './key-value/index.ts';
 export { postgresLedger, type PostgresLedgerOptions } from './ledger/index.ts';
 export { postgresLog, type PostgresLogDefinition, type PostgresLogOptions } from './log/index.ts';
 export type { TargetOptions } from './sink/attach.ts';

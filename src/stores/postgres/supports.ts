@@ -1,3 +1,5 @@
+import type { LedgerSupports } from '../../ports/ledger.ts';
+import type { LogSupports } from '../../ports/log.ts';
 import type { SourceSupports } from '../../ports/source.ts';
 
 /** What PostgreSQL can do as a source of facts. */
@@ -13,3 +15,9 @@ export const sourceSupports: {
   transactionBoundaries: 'each',
   exactSnapshot: true,
 };
+
+/** What a ledger in PostgreSQL can do. */
+export const ledgerSupports: LedgerSupports = { durable: true, shared: true };
+
+/** What a log in PostgreSQL can do. */
+export const logSupports: LogSupports = { durable: true };

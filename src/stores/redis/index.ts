@@ -28,4 +28,5 @@ export {
   type TargetDeclaration,
   type Targets,
 } from './sink/targets.ts';
+export { keyValueSupports } from './key-value/key-value.ts';
 export { sinkSupports } from './supports.ts';

@@ -1,1 +1,1 @@
-export { openKeyValue, type PostgresKeyValueOptions } from './key-value.ts';
+export { keyValueSupports, openKeyValue, type PostgresKeyValueOptions } from './key-value.ts';

@@ -17,6 +17,13 @@ const SCHEMA_VERSION = 1;
 /** An entry of an index takes 2 700 bytes. */
 const KEY_BYTES_MAX = 2_048;
 const VALUE_BYTES_MAX = 16 * 1024 * 1024;
+/** What the key-value port of PostgreSQL can do. */
+export const keyValueSupports: KeyValueSupports = {
+  ttlResolutionMs: 1,
+  compareAndSet: true,
+  keyBytesMax: KEY_BYTES_MAX,
+  valueBytesMax: VALUE_BYTES_MAX,
+};
 /** Keys read ahead by one page of `keys`. */
 const PAGE_KEYS = 500;
 /** Expired entries removed by one sweep: some tens of milliseconds. */
@@ -68,12 +75,7 @@ class PostgresKeyValue implements KeyValue {
     this.#database = database;
     this.#table = `${database.schema}.key_value`;
     this.#version = `nextval('${database.schema}.key_value_version')`;
-    this.supports = {
-      ttlResolutionMs: 1,
-      compareAndSet: true,
-      keyBytesMax: KEY_BYTES_MAX,
-      valueBytesMax,
-    };
+    this.supports = { ...keyValueSupports, valueBytesMax };
   }
 
   async get(key: string): Promise<KeyValueEntry | undefined> {

@@ -3,6 +3,7 @@ import { point } from '../../../observe/point.ts';
 import type { Log, LogAppender, LogBatch, LogSupports, ReadOptions } from '../../../ports/log.ts';
 import type { Database } from '../database.ts';
 import { toStored } from '../ledger/plain-text.ts';
+import { logSupports } from '../supports.ts';
 import { openAppender, type PostgresAppender } from './appender.ts';
 import { closed, gap, truncated } from './failures.ts';
 import { RecentRows, RowCursor, type SegmentRow } from './rows.ts';
@@ -32,7 +33,7 @@ export interface LaneLogSettings {
 
 /** The log of one lane, as one process has it open. */
 export class LaneLog implements Log {
-  readonly supports: LogSupports = { durable: true };
+  readonly supports: LogSupports = logSupports;
   readonly #database: Database;
   readonly #lane: string;
   readonly #where: string;

@@ -18,6 +18,13 @@ import { listKeys } from './list-keys.ts';
 const KEY_BYTES_MAX = 4_096;
 /** Redis takes half a gibibyte, but serves nobody else while it copies one: this much is some 30 ms. */
 const VALUE_BYTES_MAX = 64 * 1024 * 1024;
+/** What the key-value port of Redis can do. */
+export const keyValueSupports: KeyValueSupports = {
+  ttlResolutionMs: 1,
+  compareAndSet: true,
+  keyBytesMax: KEY_BYTES_MAX,
+  valueBytesMax: VALUE_BYTES_MAX,
+};
 /** Keys of one MGET: some hundreds of microseconds during which Redis serves nobody else. */
 const MGET_KEYS_MAX = 1_000;
 
@@ -74,12 +81,7 @@ export function openKeyValue(parts: RedisParts): KeyValue {
 }
 
 class RedisKeyValue implements KeyValue {
-  readonly supports: KeyValueSupports = {
-    ttlResolutionMs: 1,
-    compareAndSet: true,
-    keyBytesMax: KEY_BYTES_MAX,
-    valueBytesMax: VALUE_BYTES_MAX,
-  };
+  readonly supports: KeyValueSupports = keyValueSupports;
   readonly #parts: RedisParts;
   readonly #root: string;
   #asked: Asked[] = [];
