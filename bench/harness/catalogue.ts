@@ -16,6 +16,38 @@ export const benches: Readonly<Record<string, Listed>> = {
     bars: ['≥ 5 × the rate of single transactions at 64 callers'],
     load: async () => (await import('../ledger-postgres.ts')).ledgerPostgresBench,
   },
+  'capture-postgres': {
+    bars: [
+      'stream and capture ≥ 0.8 × pg_recvlogical',
+      '≥ 30 000 rows/s into Redis',
+      'memory ≤ 150 MiB',
+    ],
+    load: async () => (await import('../capture-postgres.ts')).capturePostgres,
+  },
+  'latency-redis': {
+    bars: ['p50 ≤ 5 ms', 'p99 ≤ 50 ms'],
+    load: async () => (await import('../latency-redis.ts')).latencyRedis,
+  },
+  'evidence-postgres': {
+    bars: [
+      'write with evidence ≤ 2 % slower at 16 callers',
+      '≤ 0.12 ms alone',
+      'barrier that waits p99 ≤ 100 ms',
+    ],
+    load: async () => (await import('../evidence-postgres.ts')).evidencePostgres,
+  },
+  'outbox-postgres': {
+    bars: ['≥ 10 000 messages/s'],
+    load: async () => (await import('../outbox-postgres.ts')).outboxPostgres,
+  },
+  'backfill-postgres': {
+    bars: ['≥ 50 000 rows/s while writes go on', 'lag of the stream meanwhile ≤ 2 × without'],
+    load: async () => (await import('../backfill-postgres.ts')).backfillPostgres,
+  },
+  debezium: {
+    bars: ['beside Debezium: no bar'],
+    load: async () => (await import('../debezium.ts')).debeziumBench,
+  },
   log: {
     bars: ['append ≥ 0.8 × one writer of raw batches', 'read ≥ 500 000 entries/s'],
     load: async () => (await import('../log.ts')).logBench,
