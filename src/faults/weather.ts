@@ -1,4 +1,4 @@
-import { crashPoints, type CrashPoint } from '../observe/point.ts';
+import { crashPoints, serverCrashPoints, type CrashPoint } from '../observe/point.ts';
 import { seededRandom } from '../runtime/random.ts';
 import type { World } from './world.ts';
 
@@ -37,8 +37,10 @@ export const calm: Weather = {
 export function drawDreaded(seed: number): CrashPoint | undefined {
   const random = seededRandom(`dreaded ${seed}`);
   if (random.next() > 1 / 3) return undefined;
-  // A log in memory has no files to crash between.
-  const points = crashPoints.filter((name) => !name.startsWith('log.'));
+  // A log in memory has no files to crash between, and there are no servers.
+  const points = crashPoints.filter(
+    (name) => !name.startsWith('log.') && !serverCrashPoints.includes(name),
+  );
   return points[Math.floor(random.next() * points.length)];
 }
 

@@ -75,6 +75,7 @@ export class Acknowledger implements AsyncDisposable {
           value: JSON.stringify({ epoch, offset: cursor.offset }),
         },
       ]);
+      point('capture.after-ledger-before-acknowledge');
       await source.acknowledge(cursor, lease.epoch);
       point('capture.after-acknowledge');
     } catch (error) {

@@ -63,6 +63,7 @@ async function captureUnder(lease: HeldLease, options: CaptureOptions): Promise<
     await source.prepare(options.tables);
     await source.claim(lease.epoch);
     await using appender = await log.openAppender(lease.epoch);
+    point('capture.after-claim-before-epoch');
     const present = await claimEpoch(ledger, lane, await source.history(), {
       guard: lease.guard,
       continues: (before) => continuation(source, appender, before),

@@ -3,8 +3,15 @@
  * public map of the algorithm; the crash sweep kills a real process at each one.
  */
 export const crashPoints = [
+  'capture.after-publication-before-slot',
+  'capture.after-record-before-slot',
+  'capture.after-slot-before-place',
+  'capture.after-slot-before-tables',
+  'capture.after-claim-before-epoch',
   'capture.after-read-before-append',
   'capture.after-append-before-acknowledge',
+  'capture.after-ledger-before-acknowledge',
+  'capture.after-mark-before-confirm',
   'capture.after-acknowledge',
   'log.before-write',
   'log.after-write-before-sync',
@@ -15,7 +22,9 @@ export const crashPoints = [
   'sink.mid-apply',
   'sink.after-apply-before-checkpoint',
   'sink.after-checkpoint-before-commit',
+  'sink.after-send-before-answer',
   'sink.after-commit',
+  'sink.mid-reset',
   'flow.after-park-before-apply',
   'flow.after-apply-before-progress',
   'flow.after-snapshot-chunk',
@@ -23,10 +32,23 @@ export const crashPoints = [
   'rebuild.after-build-before-switch',
   'rebuild.after-switch-before-forget',
   'ledger.before-commit',
+  'ledger.after-send-before-answer',
   'ledger.after-commit-before-answer',
 ] as const;
 
 export type CrashPoint = (typeof crashPoints)[number];
+
+/** Those between a process and a server, which nothing embedded passes. */
+export const serverCrashPoints: readonly CrashPoint[] = [
+  'capture.after-publication-before-slot',
+  'capture.after-record-before-slot',
+  'capture.after-slot-before-place',
+  'capture.after-slot-before-tables',
+  'capture.after-mark-before-confirm',
+  'sink.after-send-before-answer',
+  'sink.mid-reset',
+  'ledger.after-send-before-answer',
+];
 
 let armed: ((name: CrashPoint) => void) | undefined;
 

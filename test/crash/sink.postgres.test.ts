@@ -30,7 +30,10 @@ async function checkDatabase(url: string, epoch: number): Promise<number> {
 
 // T1: what was acknowledged is there, what was not is there as a whole or not at all.
 describe.skipIf(!hasPostgres)('the process that applies to PostgreSQL is killed', () => {
-  for (const point of crashPoints.filter((name) => name.startsWith('sink.'))) {
+  for (const point of crashPoints.filter(
+    // Every step of this sink is one transaction: nothing is half emptied.
+    (name) => name.startsWith('sink.') && name !== 'sink.mid-reset',
+  )) {
     test(`T1 holds data and checkpoint of one batch after SIGKILL at ${point}, and goes on`, async () => {
       await using database = await freshDatabase();
       let count = 0;

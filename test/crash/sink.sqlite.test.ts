@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Row } from '../../src/core/row.ts';
-import { crashPoints } from '../../src/observe/point.ts';
+import { crashPoints, serverCrashPoints } from '../../src/observe/point.ts';
 import { runUntilKilled } from './child.ts';
 import { expected, openSqlite, shapes } from './sink-applier.ts';
 
@@ -31,7 +31,9 @@ async function checkFile(file: string, epoch: number): Promise<number> {
   return count;
 }
 
-for (const point of crashPoints.filter((name) => name.startsWith('sink.'))) {
+for (const point of crashPoints.filter(
+  (name) => name.startsWith('sink.') && !serverCrashPoints.includes(name),
+)) {
   test(`holds data and checkpoint of one batch after SIGKILL at ${point}, and goes on`, async () => {
     const folder = await mkdtemp(join(tmpdir(), 'tally-sink-crash-'));
     try {

@@ -212,7 +212,9 @@ export class GroupLedger implements Ledger {
       const session = await this.#connected();
       point('ledger.before-commit');
       try {
-        const rows = await session.query<FlushRow>(this.#statement, values);
+        const answer = session.query<FlushRow>(this.#statement, values);
+        point('ledger.after-send-before-answer');
+        const rows = await answer;
         point('ledger.after-commit-before-answer');
         return flushOutcomes(steps, rows, this.#where);
       } catch (error) {

@@ -195,7 +195,7 @@ export class PostgresAppender implements LogAppender {
     const last = must(calls.at(-1), 'a call').last;
     const commit = calls.findLast((call) => call.commit !== undefined)?.commit;
     point('log.before-write');
-    const [row] = await this.#ask(
+    const answer = this.#ask(
       this.#session.query<{ bytes: number }>(this.#statement, [
         lane,
         this.#turn,
@@ -211,6 +211,9 @@ export class PostgresAppender implements LogAppender {
         byteaArray(rows.map(({ pieces }) => pieces)),
       ]),
     );
+    // Sent; the server may take it after this process has ended, while the next one asks where the log ends.
+    point('log.after-write-before-sync');
+    const [row] = await answer;
     point('log.after-sync-before-resolve');
     if (row === undefined)
       throw this.#end(

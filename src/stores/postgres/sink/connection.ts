@@ -1,4 +1,5 @@
 import { TallyError } from '../../../core/errors.ts';
+import { point } from '../../../observe/point.ts';
 import { rollBack, type Database, type Session } from '../database.ts';
 import { isConnectionLost, postgresError } from '../errors.ts';
 import { ownTypes } from '../types.ts';
@@ -134,7 +135,9 @@ export class WriterConnection {
 
   async #commit(client: Session['client'], answerMs: number | undefined): Promise<void> {
     try {
-      await this.#ask(client, answerMs, { text: 'COMMIT' });
+      const answer = this.#ask(client, answerMs, { text: 'COMMIT' });
+      point('sink.after-send-before-answer');
+      await answer;
     } catch (error) {
       if (isRowError(error)) throw new CommitRefused(error);
       if (!isConnectionLost(error)) throw error;

@@ -1,4 +1,5 @@
 import { must, TallyError } from '../../../core/errors.ts';
+import { point as crashPoint } from '../../../observe/point.ts';
 import type { Database, Queryable, Session } from '../database.ts';
 import { isConnectionLost, sqlState } from '../errors.ts';
 import { readCapture } from './capture-state.ts';
@@ -96,6 +97,7 @@ async function found(database: Database, name: string, session: Session): Promis
      SET history = excluded.history, consistent_point = NULL, acknowledged = false`,
     [name, database.random.id()],
   );
+  crashPoint('capture.after-record-before-slot');
   let slot = await readSlot(database, name, session);
   if (slot?.lost !== undefined) {
     // It holds nothing any more, and only stands in the way of a new one.
@@ -104,6 +106,7 @@ async function found(database: Database, name: string, session: Session): Promis
   }
   const point =
     slot === undefined ? await create(database, name, session) : await advance(name, session);
+  crashPoint('capture.after-slot-before-place');
   await session.run(`UPDATE ${schema}.capture SET consistent_point = $2::pg_lsn WHERE slot = $1`, [
     name,
     point,

@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { must, TallyError } from '../../../core/errors.ts';
 import type { Key, Row } from '../../../core/row.ts';
+import { point } from '../../../observe/point.ts';
 import type {
   Committed,
   SnapshotChunk,
@@ -99,9 +100,11 @@ class OpenSource implements PostgresSource {
       // Before the slot: it reads the publication as of each change, and one that is not there yet ends the stream.
       const captured = await readCaptured(database, slot);
       const published = await ensurePublication(database, publication, found, { slot, captured });
+      point('capture.after-publication-before-slot');
       const how = published === 'made' ? 'anew' : 'keep';
       // The first transaction in the log is the first proof of the history: better one of our own at once.
       if (await ensureSlot(database, slot, session, how)) await this.heartbeat();
+      point('capture.after-slot-before-tables');
       await addCaptured(database, slot, tables);
     });
     return found.map(({ name, key, columns }) => ({

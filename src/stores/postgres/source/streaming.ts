@@ -1,4 +1,5 @@
 import { TallyError } from '../../../core/errors.ts';
+import { point } from '../../../observe/point.ts';
 import type { SourceCursor, SourceEntry, StreamOptions } from '../../../ports/source.ts';
 import { sqlState } from '../errors.ts';
 import { markAcknowledged, type CaptureState } from './capture-state.ts';
@@ -66,6 +67,7 @@ export class Streaming {
     if (!state.acknowledged) {
       await this.#refuseBeyond(cursor);
       await markAcknowledged(database, slot);
+      point('capture.after-mark-before-confirm');
     }
     if (this.#stream !== undefined) this.#stream.acknowledge(lsn);
     else await this.#advance(lsn);

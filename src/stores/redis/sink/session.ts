@@ -158,6 +158,7 @@ export class RedisSinkSession implements SinkSession {
       await this.#run(bucket, forget, [this.#own('state', bucket)], []);
       marks.known = '';
     }
+    point('sink.mid-reset');
     for (const target of this.#options.targets)
       for (let bucket = 0; bucket < this.#marks.length; bucket += 1) {
         await this.#remove(target, bucket, ['', '']);
