@@ -66,6 +66,20 @@ test('a truncated table is read again: its rows go, and what was written after i
   expect(value).toEqual([['["b"]', { title: 'again' }]]);
 });
 
+test('evidence of a place that the source told is what a write there would have left', async () => {
+  await using app = await open(shop());
+  const { evidence } = await app.write('orders', (tx) =>
+    tx.put('products', { sku: 'a', title: 'a' }),
+  );
+  const offset = await app.stores.orders.source.head();
+  expect(await app.evidenceAt('orders', offset)).toEqual(evidence);
+  const later = await app.evidenceAt('orders', offset + 1);
+  expect(await app.barrier('search', { after: later, within: 50 })).toMatchObject({
+    kind: 'timeout',
+  });
+  await expect(app.evidenceAt('orders', 1.5)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+});
+
 test('a flow that ignores deletes keeps what was put through deletes, truncation and resnapshot', async () => {
   const kept = flow({ ...titlesOptions, deletes: 'ignore' });
   await using app = await open(shop(memory({ state: target }), kept));

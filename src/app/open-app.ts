@@ -1,6 +1,7 @@
 import { TallyError } from '../core/errors.ts';
 import { mergeEvidence, noEvidence, type Evidence } from '../core/evidence.ts';
-import { checkOptions } from '../core/options.ts';
+import { checkNumber, checkOptions } from '../core/options.ts';
+import { OFFSET_MAX } from '../core/position.ts';
 import type { Freshness } from '../flow/barrier.ts';
 import { ProgressBoard, progressEvidence } from '../flow/progress.ts';
 import type { Clock, Random } from '../ports/clock.ts';
@@ -9,7 +10,7 @@ import type { Store } from '../ports/store.ts';
 import { addEvidence } from '../runtime/context.ts';
 import type { ClientOf, Opened, Stores, TallyApp, TxOf } from './definition.ts';
 import { freshnessError, freshnessOf, type FreshnessOptions } from './freshness.ts';
-import { laneEvidence, type Lane } from './lanes.ts';
+import { laneEvidence, refreshEpoch, type Lane } from './lanes.ts';
 import { Maintenance } from './maintenance.ts';
 import { RemoteProgress } from './remote-progress.ts';
 import type { AppStatus } from './status.ts';
@@ -91,19 +92,44 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
     store: Name,
     work: (tx: TxOf<Declared[Name]>) => Result | Promise<Result>,
   ): Promise<Written<Result>> {
-    const source = this.#store(store).source;
-    if (source === undefined)
-      throw new TallyError('CAPABILITY_MISSING', {
-        what: `store ${store} has no transactions of its own to capture`,
-        mend: 'write to the store that owns the fact',
-      });
+    const source = this.#sourceOf(store);
     const { value, offset, history } = await source.write((tx) => work(tx as TxOf<Declared[Name]>));
+    return { value, evidence: await this.#leftBehind(store, offset, history) };
+  }
+
+  /**
+   * The evidence of a place in a store's own history that its source has told, such as what `source.resolve` of a
+   * PostgreSQL store answers for a transaction that an ORM ran. Added to the present context, as that of {@link write}
+   * is. Throws CAPABILITY_MISSING, and what the store cannot be reached with.
+   */
+  async evidenceAt(store: keyof Declared & string, offset: number): Promise<Evidence> {
+    checkNumber(offset, 'evidenceAt.offset', { min: 0, max: OFFSET_MAX, integer: true });
+    const source = this.#sourceOf(store);
+    // Without a lane nothing is captured, and there is no history to ask for.
+    const isCaptured = this.#parts.lanes.has(store);
+    return this.#leftBehind(store, offset, isCaptured ? await source.history() : undefined);
+  }
+
+  async #leftBehind(store: string, offset: number, history: string | undefined): Promise<Evidence> {
     const lane = this.#parts.lanes.get(store);
+    // A process that runs no captures is not told of another history by one: the ledger knows.
+    if (lane !== undefined && history !== undefined && !this.#parts.run)
+      if (history !== lane.epoch.history || lane.epoch.epoch === 0)
+        await refreshEpoch(lane, this.#parts.ledger).catch(() => undefined);
     // A store that no flow reads from has no lane: there is nothing that could wait for its evidence.
     const evidence = lane === undefined ? noEvidence : laneEvidence(lane, offset, history);
     this.#note(store, evidence);
     addEvidence(evidence);
-    return { value, evidence };
+    return evidence;
+  }
+
+  #sourceOf(store: string): NonNullable<Store['source']> {
+    const source = this.#store(store).source;
+    if (source !== undefined) return source;
+    throw new TallyError('CAPABILITY_MISSING', {
+      what: `store ${store} has no transactions of its own to capture`,
+      mend: 'write to the store that owns the fact',
+    });
   }
 
   /** Only of the present epoch: a long life with several of them would be more than evidence may hold. */
