@@ -25,10 +25,11 @@ import {
 import { continuesHistory, readIdentity } from './history.ts';
 import { endOffset, parseLsn } from './lsn.ts';
 import { ensureIdentity, ensurePublication } from './publication.ts';
+import { checkStandings, settleShapes, type Shapes } from './shape.ts';
 import { ensureSlot, exclusively, releaseSlot } from './slot.ts';
 import { lookUp, readSnapshot } from './snapshot.ts';
 import { Streaming } from './streaming.ts';
-import { inspectTables } from './table.ts';
+import { inspectTables, type CapturedTable } from './table.ts';
 import { resolveTransaction, writeMeasured } from './write.ts';
 
 /** What a source is made of. */
@@ -79,6 +80,11 @@ class OpenSource implements PostgresSource {
   readonly #database: Database;
   readonly #streaming: Streaming;
   readonly #closed = new AbortController();
+  /** The tables of the flows, as they were when they were prepared. */
+  #prepared: { readonly tables: readonly CapturedTable[]; readonly shapes: Shapes } = {
+    tables: [],
+    shapes: new Map(),
+  };
   /** The epoch that this process registered last; a stream of an older worker must not start. */
   #workerEpoch: number | undefined;
 
@@ -106,6 +112,9 @@ class OpenSource implements PostgresSource {
       if (await ensureSlot(database, slot, session, how)) await this.heartbeat();
       point('capture.after-slot-before-tables');
       await addCaptured(database, slot, tables);
+      const shapes = await settleShapes({ database, slot, publication }, found);
+      // Whoever only opens the source to look prepares nothing.
+      if (found.length > 0) this.#prepared = { tables: found, shapes };
     });
     return found.map(({ name, key, columns }) => ({
       name,
@@ -152,6 +161,8 @@ class OpenSource implements PostgresSource {
 
   async acknowledge(cursor: SourceCursor, workerEpoch: number): Promise<void> {
     const state = await checkClaim(this.#database, this.slot, workerEpoch);
+    // Before the server may forget anything: what was not published cannot be asked for again.
+    await checkStandings(this.#parts, this.#prepared.tables, this.#prepared.shapes);
     await this.#streaming.acknowledge(cursor, state);
   }
 
