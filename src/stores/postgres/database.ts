@@ -142,7 +142,7 @@ class OpenDatabase implements Database {
     values?: readonly Bindable[],
   ): Promise<readonly Row[]> {
     this.#open();
-    return (await ask<Row>(this.pool, this.where, text, values)).rows;
+    return (await ask(this.pool, this.where, text, values)) as readonly Row[];
   }
 
   async run(
@@ -296,7 +296,7 @@ class OpenDatabase implements Database {
 export function queryable(client: pg.ClientBase, where: string): Queryable {
   return {
     query: async <Row extends object = Cells>(text: string, values?: readonly Bindable[]) =>
-      (await ask<Row>(client, where, text, values)).rows,
+      (await ask(client, where, text, values)) as readonly Row[],
     run: (text, values) => askArrays(client, where, text, values),
   };
 }
@@ -335,18 +335,19 @@ interface Asked {
   query(config: unknown): Promise<pg.QueryResult>;
 }
 
-async function ask<Row extends object>(
+async function ask(
   on: pg.Pool | pg.ClientBase,
   where: string,
   text: string,
   values: readonly Bindable[] | undefined,
-): Promise<{ rows: readonly Row[] }> {
+): Promise<readonly unknown[]> {
   const types = ownTypes;
-  return guarded(where, () =>
+  const { rows } = await guarded(where, () =>
     (on as Asked).query(
       values === undefined ? { text, types } : { text, values: [...values], types },
     ),
   );
+  return rows;
 }
 
 async function askArrays(
@@ -373,13 +374,16 @@ async function guarded<Result>(where: string, work: () => Promise<Result>): Prom
 }
 
 async function serverVersion(pool: pg.Pool, where: string): Promise<number> {
-  const { rows } = await ask<{ version: number }>(
+  const rows = await ask(
     pool,
     where,
     `SELECT current_setting('server_version_num')::int AS version`,
     undefined,
   );
-  const { version } = must(rows[0], 'the version of the server');
+  const { version } = must(
+    rows[0] as { readonly version: number } | undefined,
+    'the version of the server',
+  );
   if (version >= SERVER_VERSION_MIN) return version;
   throw new TallyError('CAPABILITY_MISSING', {
     what: `the server is PostgreSQL ${Math.floor(version / 10_000)}; 15 is the oldest that works`,

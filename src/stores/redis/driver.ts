@@ -65,7 +65,7 @@ export function makeClient(
   });
   // Without a listener a lost connection would end the process; each command that it cost is rejected anyway.
   client.on('error', () => undefined);
-  return client as unknown as RedisClient;
+  return client;
 }
 
 /** A client of a cluster that is not connected yet. */
@@ -76,5 +76,5 @@ export function makeCluster(driver: RedisDriver, urls: readonly string[]): Redis
     defaults: { socket: { connectTimeout: CONNECT_TIMEOUT_MS } },
   });
   cluster.on('error', () => undefined);
-  return cluster as unknown as RedisCluster;
+  return cluster;
 }

@@ -22,6 +22,11 @@ export const ANSWER_MS = 120_000;
 
 type Rows = readonly (readonly unknown[])[];
 
+/** The driver's client, asked with more than its types know. */
+interface Asking {
+  query(config: unknown): Promise<Answer>;
+}
+
 interface Answer {
   readonly rows: Rows;
   readonly rowCount: number | null;
@@ -186,7 +191,7 @@ export class WriterConnection {
     const base = { rowMode: 'array', types: ownTypes, ...config };
     const asked = answerMs === undefined ? base : { ...base, query_timeout: answerMs };
     try {
-      return (await client.query(asked as never)) as unknown as Answer;
+      return await (client as unknown as Asking).query(asked);
     } catch (error) {
       throw postgresError(error, this.#database.where);
     }

@@ -136,7 +136,7 @@ describe.skipIf(!hasPostgres)('PostgreSQL targets', () => {
     await bed.sql('BEGIN');
     await bed.sql(`SELECT * FROM ${bed.database.schema}.sink_flows WHERE flow = 'f' FOR UPDATE`);
     const opening = bed.session('papers', { workerEpoch: 2 });
-    await waiting(bed.sql);
+    await waiting((text) => bed.sql(text));
     await bed.sql('COMMIT');
     const heir = await opening;
     expect((await heir.checkpoint())?.last?.offset).toBe(10);

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { encodeKey } from '../../../core/codec.ts';
-import { must, TallyError } from '../../../core/errors.ts';
+import { errorText, must, TallyError } from '../../../core/errors.ts';
 import type { Key, Row, Scalar, Value } from '../../../core/row.ts';
 import { identifier, literal, type Database, type Session } from '../database.ts';
 import { isConnectionLost, postgresError, sqlState } from '../errors.ts';
@@ -229,7 +229,7 @@ export class Reader {
 
   async #forbidden(table: CapturedTable, cause: unknown): Promise<TallyError> {
     const user = await userName(this.#database);
-    const policy = /row-level security/i.test(String((cause as Error).message)) || isPolicy(cause);
+    const policy = /row-level security/i.test(errorText(cause)) || isPolicy(cause);
     return new TallyError('CAPABILITY_MISSING', {
       what: policy
         ? `a policy hides rows of table '${table.name}' from the user '${user}'`

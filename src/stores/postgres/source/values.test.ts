@@ -246,7 +246,7 @@ function anyDocument(depth: number): Value {
   if (draw < 0.75) return Array.from({ length }, () => anyDocument(depth - 1));
   return Object.fromEntries(
     Array.from({ length }, () => [anyText(6), anyDocument(depth - 1)]),
-  ) as Value;
+  );
 }
 
 /** The same document with white space between its tokens, as jsonb prints it. */

@@ -19,6 +19,6 @@ export async function* scanFences(
     for (let index = 0; index < flat.length; index += 2)
       pairs.push([flat[index] ?? '', flat[index + 1] ?? '']);
     if (pairs.length > 0) yield pairs;
-    cursor = String(next);
+    cursor = next;
   } while (cursor !== '0');
 }

@@ -34,7 +34,7 @@ export function decodeHash(
     .filter((name) => !held.has(name))
     .map((name) => [name, null]);
   for (const [name, text] of held) row.push([name, decodeField(text, typeOf(fields, name))]);
-  return Object.fromEntries(row) as Row;
+  return Object.fromEntries(row);
 }
 
 /** Reads the text of a JSON row. Throws VALUE_UNSUPPORTED. */
@@ -78,7 +78,7 @@ function fieldText(value: Value, type: HashField | undefined, name: string): str
       return encodeValue(value);
     case 'json':
       return encodeValue(value);
-    case undefined:
+    default:
       return typeof value === 'string' && !readsAsJson(value) && value.isWellFormed()
         ? value
         : encodeValue(value);
@@ -95,7 +95,7 @@ function decodeField(text: string, type: HashField | undefined): Value {
         : decodeValue(text);
     case 'json':
       return decodeValue(text);
-    case undefined:
+    default:
       return readsAsJson(text) ? decodeValue(text) : text;
   }
 }

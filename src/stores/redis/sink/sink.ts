@@ -1,4 +1,4 @@
-import { TallyError } from '../../../core/errors.ts';
+import { errorText, TallyError } from '../../../core/errors.ts';
 import type {
   Checkpoint,
   OpenSinkOptions,
@@ -108,7 +108,7 @@ export class RedisSink implements Sink {
     const held = await parts.link.send(key, ['GET', key]);
     if (held === names.layout || held === null) return;
     throw new TallyError('CONFIG_INVALID', {
-      what: `the keys of this store were named for ${String(held)}, and it is opened for ${names.layout}`,
+      what: `the keys of this store were named for ${errorText(held, 100)}, and it is opened for ${names.layout}`,
       where: parts.where,
       mend: `open it with the buckets that it had; or give it another prefix and let the flows fill it anew`,
       details: { held, layout: names.layout },
