@@ -11,12 +11,14 @@ import type { Database, Queryable } from '../database.ts';
  * - `acknowledged`: whether anything ever was. It is written once: a write at each acknowledgement would be a
  *   transaction to capture and acknowledge, for ever.
  * - `worker_epoch`: the newest worker; older ones may not acknowledge.
+ * - `proven`: the run of the server (see `witness.ts`) in which capture last saw that the history is this one.
  */
 const CAPTURE_TABLES = (schema: string): string => `
 CREATE TABLE IF NOT EXISTS ${schema}.capture (
   slot text PRIMARY KEY, history text NOT NULL, consistent_point pg_lsn, acknowledged boolean NOT NULL DEFAULT false,
-  worker_epoch bigint NOT NULL DEFAULT 0
+  worker_epoch bigint NOT NULL DEFAULT 0, proven text
 );
+ALTER TABLE ${schema}.capture ADD COLUMN IF NOT EXISTS proven text;
 CREATE TABLE IF NOT EXISTS ${schema}.captured (slot text, name text, PRIMARY KEY (slot, name));`;
 
 /** A row of it. */
@@ -30,7 +32,7 @@ export interface CaptureState {
 
 /** Makes the tables. Idempotent. */
 export async function ensureCapture(database: Database): Promise<void> {
-  await database.ensure('capture', 1, CAPTURE_TABLES(database.schema));
+  await database.ensure('capture', 2, CAPTURE_TABLES(database.schema));
 }
 
 /** What is kept of a slot; undefined if nothing is, or the tables are not there. */
@@ -53,7 +55,7 @@ export async function readCapture(
     history,
     consistentPoint: point ?? undefined,
     acknowledged,
-    workerEpoch: Number(epoch),
+    workerEpoch: epoch,
   };
 }
 
@@ -120,6 +122,38 @@ export async function markAcknowledged(database: Database, slot: string): Promis
   await database.run(
     `UPDATE ${database.schema}.capture SET acknowledged = true WHERE slot = $1 AND NOT acknowledged`,
     [slot],
+  );
+}
+
+/** Notes that what the slot sends in this run of the server is what was captured. Nobody but the present worker may. */
+export async function markProven(
+  database: Database,
+  slot: string,
+  workerEpoch: number,
+  run: string,
+): Promise<void> {
+  await database.run(
+    `UPDATE ${database.schema}.capture SET proven = $3
+     WHERE slot = $1 AND worker_epoch = $2 AND proven IS DISTINCT FROM $3`,
+    [slot, workerEpoch, run],
+  );
+}
+
+/**
+ * The server does not hold what was captured: from now on its history has another name, so that no process takes it
+ * for the one before. Otherwise: 1. the files of the server are restored  2. capture notices, a person accepts that
+ * 3. a process that knows only the epoch of before writes, and what was applied before seems to cover it.
+ */
+export async function renameHistory(
+  database: Database,
+  slot: string,
+  workerEpoch: number,
+  { history }: CaptureState,
+): Promise<void> {
+  await database.run(
+    `UPDATE ${database.schema}.capture SET history = $4
+     WHERE slot = $1 AND worker_epoch = $2 AND history = $3`,
+    [slot, workerEpoch, history, database.random.id()],
   );
 }
 

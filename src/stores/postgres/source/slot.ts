@@ -3,6 +3,7 @@ import { point as crashPoint } from '../../../observe/point.ts';
 import type { Database, Queryable, Session } from '../database.ts';
 import { isConnectionLost, sqlState } from '../errors.ts';
 import { readCapture } from './capture-state.ts';
+import { RUN } from './witness.ts';
 
 /** How long a claim waits until the one who streams from the slot is gone. */
 const RELEASE_MS = 10_000;
@@ -107,10 +108,11 @@ async function found(database: Database, name: string, session: Session): Promis
   const point =
     slot === undefined ? await create(database, name, session) : await advance(name, session);
   crashPoint('capture.after-slot-before-place');
-  await session.run(`UPDATE ${schema}.capture SET consistent_point = $2::pg_lsn WHERE slot = $1`, [
-    name,
-    point,
-  ]);
+  // Nothing was captured before: there is nothing that this run of the server could lack.
+  await session.run(
+    `UPDATE ${schema}.capture SET consistent_point = $2::pg_lsn, proven = ${RUN} WHERE slot = $1`,
+    [name, point],
+  );
 }
 
 async function create(database: Database, name: string, session: Session): Promise<string> {

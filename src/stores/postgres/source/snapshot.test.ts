@@ -98,8 +98,9 @@ describe.skipIf(!hasPostgres)('snapshots', () => {
     let ended = 0;
     const chunks = await read(bench.store, { tables: TABLES, rowsMax: 20 }, async (_, index) => {
       if (index % 5 !== 2) return;
-      const [reader] = await bench.sql(`${READERS} ORDER BY random() LIMIT 1`);
-      if (reader === undefined) return;
+      // The one that is left must not go before it was noticed that the other is gone.
+      const [reader, other] = await bench.sql(`${READERS} ORDER BY random()`);
+      if (reader === undefined || other === undefined) return;
       await bench.sql(`SELECT pg_terminate_backend(${Number(reader['pid'])}, 5000)`);
       ended += 1;
     });

@@ -1,9 +1,10 @@
 import type pg from 'pg';
-import { must, TallyError } from '../../../core/errors.ts';
+import { isTallyError, must, TallyError } from '../../../core/errors.ts';
 import type { Key, Row } from '../../../core/row.ts';
 import { point } from '../../../observe/point.ts';
 import type {
   Committed,
+  Retained,
   SnapshotChunk,
   SnapshotOptions,
   Source,
@@ -19,8 +20,10 @@ import {
   checkClaim,
   claimCapture,
   ensureCapture,
+  markProven,
   readCapture,
   readCaptured,
+  renameHistory,
 } from './capture-state.ts';
 import { continuesHistory, readIdentity } from './history.ts';
 import { endOffset, parseLsn } from './lsn.ts';
@@ -30,6 +33,8 @@ import { ensureSlot, exclusively, releaseSlot } from './slot.ts';
 import { lookUp, readSnapshot } from './snapshot.ts';
 import { Streaming } from './streaming.ts';
 import { inspectTables, type CapturedTable } from './table.ts';
+import { readRetained } from './retained.ts';
+import { Witness } from './witness.ts';
 import { resolveTransaction, writeMeasured } from './write.ts';
 
 /** What a source is made of. */
@@ -80,6 +85,7 @@ class OpenSource implements PostgresSource {
   readonly #database: Database;
   readonly #streaming: Streaming;
   readonly #closed = new AbortController();
+  readonly #witness: Witness;
   /** The tables of the flows, as they were when they were prepared. */
   #prepared: { readonly tables: readonly CapturedTable[]; readonly shapes: Shapes } = {
     tables: [],
@@ -94,6 +100,7 @@ class OpenSource implements PostgresSource {
     this.slot = parts.slot;
     this.publication = parts.publication;
     this.#streaming = new Streaming(parts, () => this.heartbeat());
+    this.#witness = new Witness(parts.database, parts.slot);
   }
 
   async prepare(tables: readonly string[]): Promise<readonly TableShape[]> {
@@ -127,7 +134,9 @@ class OpenSource implements PostgresSource {
     await this.#ensurePrepared();
     const { system, timeline } = await readIdentity(this.#database);
     const state = must(await readCapture(this.#database, this.slot), 'the record of the slot');
-    return `${system}/${timeline}/${state.history}`;
+    const history = `${system}/${timeline}/${state.history}`;
+    this.#witness.note(history);
+    return history;
   }
 
   async continues(before: string, cursor: SourceCursor): Promise<number | undefined> {
@@ -154,9 +163,18 @@ class OpenSource implements PostgresSource {
     if (signal.aborted) return;
     // Whoever never claimed the slot only looks, and is ended by the next one who does.
     const workerEpoch = this.#workerEpoch ?? Number.MAX_SAFE_INTEGER;
-    const state = await checkClaim(this.#database, this.slot, workerEpoch);
+    const { slot } = this;
+    const state = await checkClaim(this.#database, slot, workerEpoch);
     const tables = await this.#captured();
-    yield* this.#streaming.read({ ...options, signal }, state, tables);
+    const onProven = (run: string): Promise<void> =>
+      markProven(this.#database, slot, workerEpoch, run);
+    try {
+      yield* this.#streaming.read({ ...options, signal }, { state, tables, onProven });
+    } catch (error) {
+      if (isTallyError(error, 'HISTORY_LOST') && error.details['serves'] === 'another history')
+        await renameHistory(this.#database, slot, workerEpoch, state).catch(() => undefined);
+      throw error;
+    }
   }
 
   async acknowledge(cursor: SourceCursor, workerEpoch: number): Promise<void> {
@@ -178,19 +196,17 @@ class OpenSource implements PostgresSource {
     return lookUp(this.#database, table, keys, this.#closed.signal);
   }
 
-  write<Result>(work: (tx: pg.PoolClient) => Result | Promise<Result>): Promise<Committed<Result>> {
+  async write<Result>(
+    work: (tx: pg.PoolClient) => Result | Promise<Result>,
+  ): Promise<Committed<Result>> {
     this.#assertOpen();
-    return writeMeasured(this.#database, work);
+    const { value, offset, run } = await writeMeasured(this.#database, work);
+    const history = await this.#witness.historyOf(run);
+    return history === undefined ? { value, offset } : { value, offset, history };
   }
 
-  /** The server does not count rows, only bytes: those of its log from what was acknowledged on. */
-  async retained(): Promise<{ rows: number; bytes: number }> {
-    const rows = await this.#database.query<{ bytes: string | null }>(
-      `SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::text AS bytes
-       FROM pg_catalog.pg_replication_slots WHERE slot_name = $1`,
-      [this.slot],
-    );
-    return { rows: 0, bytes: Math.max(0, Number(rows[0]?.bytes ?? 0)) };
+  retained(): Promise<Retained> {
+    return readRetained(this.#database, this.slot);
   }
 
   resolve(

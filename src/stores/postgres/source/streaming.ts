@@ -16,6 +16,13 @@ import type { TypeInfo } from './values.ts';
 const ADVANCE_RETRY_MS = 20;
 const ADVANCE_MAX_MS = 10_000;
 
+/** What a stream is told of the capture that it is for. */
+export interface Capturing {
+  readonly state: CaptureState;
+  readonly tables: readonly CapturedTable[];
+  readonly onProven: (run: string) => Promise<void>;
+}
+
 /** The streams of one source, and where its acknowledgements go. */
 export class Streaming {
   readonly #parts: SourceParts;
@@ -30,8 +37,7 @@ export class Streaming {
 
   async *read(
     options: StreamOptions,
-    state: CaptureState,
-    tables: readonly CapturedTable[],
+    { state, tables, onProven }: Capturing,
   ): AsyncGenerator<readonly SourceEntry[], void, undefined> {
     const { database, slot, publication, heartbeatBytes } = this.#parts;
     const stream = new ReplicationStream({
@@ -47,6 +53,7 @@ export class Streaming {
       acknowledgedLsn: 0,
       heartbeat: this.#heartbeat,
       heartbeatBytes,
+      onProven,
     });
     this.#stream = stream;
     try {

@@ -5,6 +5,7 @@ import { rollBack, rolledBack, type Database } from '../database.ts';
 import { isConnectionLost, postgresError, sqlState } from '../errors.ts';
 import { ownTypes } from '../types.ts';
 import { endOffset, parseLsn } from './lsn.ts';
+import { RUN } from './witness.ts';
 
 /** How long a COMMIT whose connection broke is asked after. The server's own process notices within that. */
 const ASK_MS = 15_000;
@@ -15,9 +16,9 @@ const PAGE_HEADER_BYTES = 24;
 
 /** One message: a transaction has its id from the start, so that what became of it can be asked by whoever lost it. */
 const BEGIN = 'BEGIN; SELECT pg_current_xact_id()::text AS xid';
-/** {@link BEGIN} on a connection that is new: the timeline of a server that takes writes lasts as long as its connections. */
-const BEGIN_FIRST = `${BEGIN}, left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline`;
-const timelines = new WeakMap<pg.ClientBase, string>();
+/** {@link BEGIN} on a connection that is new: the run of a server that takes writes lasts as long as its connections. */
+const BEGIN_FIRST = `${BEGIN}, ${RUN} AS run`;
+const runs = new WeakMap<pg.ClientBase, string>();
 
 /**
  * One message. The setting is read before the end, where it may be SET LOCAL; the places after it, where they are at
@@ -27,7 +28,12 @@ const COMMIT = `SHOW synchronous_commit; COMMIT; SELECT pg_current_wal_flush_lsn
 
 interface Begun {
   readonly xid: string;
-  readonly timeline: string;
+  readonly run: string;
+}
+
+/** What a transaction left behind, and in which run of the server; undefined if the connection broke in between. */
+export interface Measured<Result> extends Committed<Result> {
+  readonly run: string | undefined;
 }
 
 /**
@@ -38,7 +44,7 @@ interface Begun {
 export async function writeMeasured<Result>(
   database: Database,
   work: (tx: pg.PoolClient) => Result | Promise<Result>,
-): Promise<Committed<Result>> {
+): Promise<Measured<Result>> {
   const { where } = database;
   const client = await guarded(where, () => database.pool.connect());
   let broken: Error | undefined;
@@ -54,7 +60,7 @@ export async function writeMeasured<Result>(
       throw broken !== undefined || isServerError(error) ? postgresError(error, where) : error;
     }
     try {
-      return { value, offset: await commit(client) };
+      return { value, offset: await commit(client), run: begun.run };
     } catch (error) {
       // An error of the server (a deferred constraint) has ended the transaction; only silence leaves it open.
       if (!isConnectionLost(error)) {
@@ -64,7 +70,7 @@ export async function writeMeasured<Result>(
           : postgresError(error, where);
       }
       broken = error instanceof Error ? error : new Error('the connection is lost');
-      return { value, offset: await afterLostCommit(database, begun, error) };
+      return { value, offset: await afterLostCommit(database, begun, error), run: undefined };
     }
   } catch (error) {
     if (isConnectionLost(error)) broken ??= new Error('the connection is lost');
@@ -159,12 +165,12 @@ export function recordEnd(lsn: number): number {
 
 async function begin(client: pg.PoolClient, where: string): Promise<Begun> {
   try {
-    const known = timelines.get(client);
+    const known = runs.get(client);
     const results = await statements(client, known === undefined ? BEGIN_FIRST : BEGIN);
     const row = must(results.at(-1)?.rows[0] as Partial<Begun> | undefined, 'the transaction id');
-    const timeline = must(known ?? row.timeline, 'the timeline');
-    timelines.set(client, timeline);
-    return { xid: must(row.xid, 'the transaction id'), timeline };
+    const run = must(known ?? row.run, 'the run of the server');
+    runs.set(client, run);
+    return { xid: must(row.xid, 'the transaction id'), run };
   } catch (error) {
     await rollBack(client);
     throw postgresError(error, where);
@@ -214,7 +220,7 @@ function assertOpen(client: pg.PoolClient, where: string): void {
  */
 async function afterLostCommit(
   database: Database,
-  { xid, timeline }: Begun,
+  { xid, run }: Begun,
   cause: unknown,
 ): Promise<number> {
   const deadlineMs = database.clock.monotonicMs() + ASK_MS;
@@ -224,7 +230,7 @@ async function afterLostCommit(
       const rows = await database.query<{ timeline: string }>(
         'SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline',
       );
-      if (rows[0]?.timeline !== timeline) {
+      if (rows[0]?.timeline !== run.split('/')[1]) {
         why = 'another server has taken over, and may not know of it';
         break;
       }

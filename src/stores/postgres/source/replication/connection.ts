@@ -10,6 +10,7 @@ import {
   type Session,
 } from '../server.ts';
 import { valueOptions } from '../values.ts';
+import { RUN } from '../witness.ts';
 import { CopyBoth } from './copy-both.ts';
 import type { SlotState } from './proof.ts';
 
@@ -92,6 +93,11 @@ export class ReplicationConnection implements AsyncDisposable {
       timeline: Number(row['timeline']),
       walEnd: parseLsn(String(row['xlogpos'])),
     };
+  }
+
+  /** Which run of which server this is; see `witness.ts`. */
+  async run(): Promise<string> {
+    return String((await this.#one(`SELECT ${RUN} AS run`))['run']);
   }
 
   /** Where the timelines before `timeline` ended, oldest first; empty for the first one. */

@@ -77,7 +77,7 @@ export class Proof {
         `the slot stands at ${formatLsn(slot.confirmedLsn)}, after the last transaction that is here, ${formatLsn(startLsn)}`,
       );
     if (walEnd < startLsn || walEnd < endLsn(this.#afterOffset))
-      throw this.#lost(
+      throw this.#other(
         `the write-ahead log ends at ${formatLsn(walEnd)}, before ${formatLsn(endLsn(this.#afterOffset))}, which was read from it`,
       );
   }
@@ -92,7 +92,7 @@ export class Proof {
       committing.xid !== xid ||
       committing.commitMicros !== commitMicros
     )
-      throw this.#lost(
+      throw this.#other(
         `transaction ${xid} was read at ${formatLsn(startLsn)}, and now transaction ${committing.xid} comes first, at ${formatLsn(committing.startLsn)}`,
       );
     this.#met = true;
@@ -102,17 +102,22 @@ export class Proof {
   /** The server has sent all that ends before `lsn`. Throws HISTORY_LOST if the proof should have been among it. */
   passed(lsn: number): void {
     if (this.#met || endOffset(lsn) < this.#afterOffset) return;
-    throw this.#lost(
+    throw this.#other(
       `the server sent everything up to ${formatLsn(lsn)}, and transaction ${this.#token.xid} at ${formatLsn(this.#token.startLsn)} was not there`,
     );
   }
 
-  #lost(what: string): TallyError {
+  /** The server is not the one that was read, or went back: what it writes now stands where other things stood. */
+  #other(what: string): TallyError {
+    return this.#lost(what, { serves: 'another history' });
+  }
+
+  #lost(what: string, details: Readonly<Record<string, unknown>> = {}): TallyError {
     return new TallyError('HISTORY_LOST', {
       what: `the server does not hold what was read from it: ${what}`,
       where: this.#where,
       mend: 'the server was restored or failed over, or the slot was moved by somebody else; take a new snapshot of the tables',
-      details: { offset: this.#afterOffset, token: tokenOf(this.#token) },
+      details: { offset: this.#afterOffset, token: tokenOf(this.#token), ...details },
     });
   }
 }

@@ -51,6 +51,8 @@ export interface ReplicationParts {
   readonly heartbeat: () => Promise<void>;
   /** Log held by the slot for nothing after which the source is asked for a heartbeat. */
   readonly heartbeatBytes?: number;
+  /** Told once, when it is certain that the server holds what was captured: in which of its runs that was. */
+  readonly onProven?: (run: string) => Promise<void>;
   readonly times?: ReplicationTimes;
 }
 
@@ -60,6 +62,8 @@ export class ReplicationStream {
   #confirmedLsn = 0;
   #acknowledgedLsn: number;
   #proof: Proof | undefined;
+  /** The run of the server, until its history is proved. */
+  #unproven: string | undefined;
   #copy: CopyBoth | undefined;
   #walEnd = 0;
   #heartbeatMs = -Infinity;
@@ -122,6 +126,7 @@ export class ReplicationStream {
     const found = await connection.slotState(slot);
     const state = checkSlot(found, slot, target.where);
     this.#confirmedLsn = state.confirmedLsn;
+    this.#unproven = await connection.run();
     if (after === undefined) checkUnread(state, consistentLsn, target.where);
     else {
       this.#proof = new Proof(after, target.where);
@@ -145,9 +150,11 @@ export class ReplicationStream {
     const { batches } = assembler;
     const { clock } = this.#parts.target;
     const decoder = new PgOutputDecoder(assembler);
+    await this.#prove();
     for (;;) {
       while (!signal.aborted && copy.next()) {
         this.#take(reading, decoder);
+        if (this.#unproven !== undefined) await this.#prove();
         if (assembler.described !== undefined) await this.#describe(assembler);
         if (assembler.aborted !== undefined) await this.#abort(reading);
         if (streamed.isDue) await streamed.flush();
@@ -166,6 +173,14 @@ export class ReplicationStream {
       if (batch !== undefined) yield batch;
       else await copy.wait(assembler.hasMarker ? markerInMs : undefined);
     }
+  }
+
+  /** Says so as soon as the history is proved: also what writes leave behind is believed from then on. */
+  async #prove(): Promise<void> {
+    if (this.#proof?.isMet === false || this.#unproven === undefined) return;
+    const run = this.#unproven;
+    this.#unproven = undefined;
+    await this.#parts.onProven?.(run);
   }
 
   /** Takes one message of the replication protocol. */
