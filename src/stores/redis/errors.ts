@@ -6,6 +6,21 @@ interface Known {
   readonly mend: string;
 }
 
+const noPermission = {
+  code: 'STORE_UNREACHABLE',
+  mend: 'grant it: ACL SETUSER <user> with the commands and the keys that the message names (~* &* +@all is everything)',
+} as const;
+const noDatabase: Known = {
+  code: 'CONFIG_INVALID',
+  what: 'the database that the url names is not there',
+  mend: 'give a number below `databases` of its configuration (16 if not set); a cluster has only 0',
+};
+const killed: Known = {
+  code: 'STORE_BUSY',
+  what: 'a script was ended with SCRIPT KILL before it wrote anything',
+  mend: 'nothing; it is tried again',
+};
+
 /** The first word of an error reply, where somebody can decide about it. */
 const replies: Readonly<Record<string, Known>> = {
   OOM: {
@@ -27,11 +42,6 @@ const replies: Readonly<Record<string, Known>> = {
     code: 'STORE_UNREACHABLE',
     what: 'Redis refuses the user or the password',
     mend: 'check the url; if the password was changed, open the store with the new one',
-  },
-  NOPERM: {
-    code: 'STORE_UNREACHABLE',
-    what: 'the user may not do this',
-    mend: 'grant it: ACL SETUSER <user> ~* &* +@all, or the commands and keys that the message names',
   },
   READONLY: {
     code: 'STORE_UNREACHABLE',
@@ -114,12 +124,12 @@ export function replyWord(error: unknown): string | undefined {
 
 /**
  * A failure of Redis or of the connection as a TallyError (STORE_UNREACHABLE, STORE_BUSY, STORE_FULL,
- * CONFIG_INVALID). Whatever else was thrown is returned as it is.
+ * CONFIG_INVALID, CAPABILITY_MISSING). Whatever else was thrown is returned as it is.
  */
 export function redisError(error: unknown, where: string): unknown {
   if (error instanceof TallyError) return error;
   const word = replyWord(error);
-  const known = word === undefined ? undefined : replies[word];
+  const known = word === undefined ? undefined : meaningOf(word, error as Error);
   if (known !== undefined)
     return new TallyError(known.code, {
       what: known.what,
@@ -137,6 +147,22 @@ export function redisError(error: unknown, where: string): unknown {
     details: { reason },
     cause: error,
   });
+}
+
+/** `ERR` begins everything that has no word of its own; what somebody can decide about is told by the rest. */
+function meaningOf(word: string, { message }: Error): Known | undefined {
+  if (word === 'NOPERM')
+    return { ...noPermission, what: `the user may not do this: ${message.slice(0, 200)}` };
+  if (word !== 'ERR') return replies[word];
+  if (/^ERR DB index is out of range/.test(message)) return noDatabase;
+  const [, command] = /^ERR unknown command '([A-Za-z]{1,20})'/.exec(message) ?? [];
+  if (command !== undefined)
+    return {
+      code: 'CAPABILITY_MISSING',
+      what: `this server has no command ${command.toUpperCase()}: it was renamed or disabled, or the server is older than Redis 7`,
+      mend: `take its rename-command out of redis.conf, or use a server that has it`,
+    };
+  return /Script killed by user/.test(message) ? killed : undefined;
 }
 
 /** The store, or a part of it, was used after it was closed. */

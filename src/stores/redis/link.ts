@@ -7,7 +7,7 @@ import {
   type RedisCluster,
   type RedisDriver,
 } from './driver.ts';
-import { closedStore, redisError } from './errors.ts';
+import { closedStore, redisError, replyWord } from './errors.ts';
 
 /** What a command is made of: its name, then its arguments. */
 export type RedisArgument = string | Buffer;
@@ -109,6 +109,8 @@ abstract class Link implements RedisLink {
   #heard = 0;
   #open = true;
   #stopWatching: (() => void) | undefined;
+  /** Why there is no connection at the moment, as the last try to make one was answered. */
+  #offline: unknown;
 
   constructor(options: LinkOptions) {
     this.options = options;
@@ -160,11 +162,27 @@ abstract class Link implements RedisLink {
     try {
       return await run();
     } catch (error) {
-      throw this.#open ? redisError(error, this.options.where) : closedStore(this.options.where);
+      throw this.#open ? this.#named(error) : closedStore(this.options.where);
     } finally {
       this.#underWay -= 1;
       this.#heard += 1;
     }
+  }
+
+  /**
+   * Remembers why a client cannot connect. The driver refuses commands meanwhile without a word about it: a password
+   * that was changed would look like a server that is down.
+   */
+  protected noting(client: RedisClient): RedisClient {
+    client.on('error', (error) => (this.#offline = error));
+    client.on('ready', () => (this.#offline = undefined));
+    return client;
+  }
+
+  #named(error: unknown): unknown {
+    const isOffline = error instanceof Error && error.constructor.name === 'ClientOfflineError';
+    const reason = isOffline ? this.#offline : undefined;
+    return redisError(replyWord(reason) === undefined ? error : reason, this.options.where);
   }
 
   /** A peer that vanished without a word leaves an open connection on which nothing is ever answered. */
@@ -187,7 +205,7 @@ class ServerLink extends Link {
   constructor(options: LinkOptions, url: string, client: RedisClient) {
     super(options);
     this.#url = url;
-    this.#client = client;
+    this.#client = this.noting(client);
   }
 
   connect(): Promise<void> {
@@ -213,7 +231,7 @@ class ServerLink extends Link {
   protected drop(): void {
     destroy(this.#client);
     const { driver } = this.options;
-    this.#client = makeClient(driver, this.#url, { disableOfflineQueue: true });
+    this.#client = this.noting(makeClient(driver, this.#url, { disableOfflineQueue: true }));
     // The driver goes on trying; commands are refused until it succeeds.
     void this.#client.connect().catch(() => undefined);
   }

@@ -18,6 +18,9 @@ test('an address is needed, one of them, and never repeated in a message', () =>
     { url, cluster: [url] },
     { url: 'http://user:hunter2@host' },
     { url: 'redis://' },
+    { url: 'redis://user:hunter2%zz@host' },
+    { url: 'redis://user:hunter2@host/name' },
+    { url: 'redis://user:hunter2@host/-1' },
     { cluster: [] },
     { cluster: [url, 'nowhere'] },
   ]) {
@@ -77,6 +80,10 @@ test('failures of Redis are told apart by what a caller can do', () => {
     'BUSY Redis is busy running a script.': 'STORE_BUSY',
     'CLUSTERDOWN The cluster is down': 'STORE_UNREACHABLE',
     'MOVED 1 127.0.0.1:7001': 'CONFIG_INVALID',
+    'ERR DB index is out of range': 'CONFIG_INVALID',
+    "ERR unknown command 'EVALSHA', with args beginning with: '1'": 'CAPABILITY_MISSING',
+    "NOPERM User u has no permissions to run the 'info' command": 'STORE_UNREACHABLE',
+    'ERR Error running script: Script killed by user with SCRIPT KILL': 'STORE_BUSY',
     'WRONGTYPE Operation against a key': 'CONFIG_INVALID',
   };
   for (const [message, code] of Object.entries(codes))

@@ -127,12 +127,27 @@ function addressOf(options: RedisServerOptions | RedisClusterOptions): RedisAddr
 function checkUrl(url: string, path: string): string {
   checkString(url, path);
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  if (parsed !== undefined && /^rediss?:$/.test(parsed.protocol) && parsed.hostname !== '')
-    return url;
+  const isAddress =
+    parsed !== undefined &&
+    /^rediss?:$/.test(parsed.protocol) &&
+    parsed.hostname !== '' &&
+    /^\/?\d*$/.test(parsed.pathname) &&
+    isEncoded(parsed.username) &&
+    isEncoded(parsed.password);
+  if (isAddress) return url;
   throw new TallyError('CONFIG_INVALID', {
     what: 'this is not the address of a Redis',
     where: path,
-    mend: 'write redis://host:6379, or rediss:// for TLS; a password with special characters in it is percent-encoded',
+    mend: 'write redis://host:6379, with /3 behind it for database 3, or rediss:// for TLS; a password with special characters in it is percent-encoded',
     details: { path },
   });
+}
+
+function isEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }

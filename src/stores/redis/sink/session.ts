@@ -42,6 +42,8 @@ export interface SessionOptions {
   readonly id: string;
   readonly clock: Clock;
   readonly where: string;
+  /** Throws CONFIG_INVALID if Redis may evict fences now. */
+  readonly refuseEviction: () => Promise<void>;
 }
 
 /**
@@ -312,7 +314,10 @@ export class RedisSinkSession implements SinkSession {
   async #lookAgain(): Promise<void> {
     try {
       await this.#look();
+      await this.#options.refuseEviction();
     } catch (error) {
+      // Somebody changed the policy: opening again says so, instead of writing what may be evicted.
+      if (isTallyError(error, 'CONFIG_INVALID')) return this.#lost.abort(error);
       // A worker that was replaced learns that from its lease. Whoever cannot be reached may come back as it was.
       if (isTallyError(error, 'CONDITION_FAILED', 'FENCED_OUT', 'STORE_CLOSED')) return;
     }

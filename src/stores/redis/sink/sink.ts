@@ -67,6 +67,7 @@ export class RedisSink implements Sink {
       id: random.id(),
       clock,
       where,
+      refuseEviction: () => checkEviction(link, eviction, where),
     });
   }
 
