@@ -1,5 +1,5 @@
+import { deepStrictEqual } from 'node:assert/strict';
 import { Client } from 'pg';
-import { expect } from 'vitest';
 import { flow, open, put, tally, type Evidence, type OpenApp, type TallyApp } from 'tallystick';
 import { postgres, table, type PostgresOptions, type PostgresStore } from 'tallystick/postgres';
 import type { FlowOptions } from '../../src/flow/definition.ts';
@@ -121,7 +121,8 @@ export async function laneIs(app: CopyApp, kind: string, code?: string): Promise
 /** Waits until evidence is applied; says how everything stands if it is not. */
 export async function applied(app: CopyApp, after: Evidence): Promise<void> {
   const freshness = await app.barrier('search', { after, within: '60s' });
-  expect(freshness, JSON.stringify(await app.status())).toEqual({ kind: 'fresh' });
+  if (freshness.kind !== 'fresh')
+    throw new Error(`${JSON.stringify(freshness)}: ${JSON.stringify(await app.status())}`);
 }
 
 /** Whether a barrier on evidence says so, without waiting. */
@@ -141,5 +142,5 @@ export async function converged(app: CopyApp, { from, to }: CopyParts): Promise<
     return (await verdict(app, evidence)) === 'incomparable' ? undefined : evidence;
   }, 'a write with evidence');
   await applied(app, last);
-  expect(await rows(to, 'copies')).toEqual(await rows(from, 'items'));
+  deepStrictEqual(await rows(to, 'copies'), await rows(from, 'items'));
 }

@@ -231,6 +231,15 @@ async function checkSlot(
         `start the worker now, or ${setting('max_slot_wal_keep_size', '50GB', 'reload')}`,
       ),
     ];
+  const keepBytes = Number(server.settings['max_slot_wal_keep_size'] ?? -1) * 1024 * 1024;
+  if (keepBytes > 0 && (row.retained ?? 0) > keepBytes / 2)
+    return [
+      warn(
+        check,
+        `${found}, of ${sizeText(keepBytes)} (max_slot_wal_keep_size) after which it is lost`,
+        `start the worker now, or ${setting('max_slot_wal_keep_size', '50GB', 'reload')}`,
+      ),
+    ];
   if ((row.retained ?? 0) > RETAINED_BYTES_MAX)
     return [
       warn(
