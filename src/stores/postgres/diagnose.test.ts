@@ -13,6 +13,7 @@ import { openDatabase } from './database.ts';
 import { openDiagnose, type DiagnoseOptions } from './diagnose.ts';
 import { outboxSql } from './outbox/table.ts';
 import { checkTransactions, checkVersion } from './doctor/server.ts';
+import { postgres } from './store.ts';
 
 const suffix = randomBytes(4).toString('hex');
 /** A role that may connect and nothing else, one that may replicate too, and one that owns tables. */
@@ -162,7 +163,7 @@ describe.skipIf(!hasPostgres)('on a server with the usual settings', () => {
     expect(of(found, 'table ordres')).toMatchObject([forbidden(/did you mean orders/)]);
   });
 
-  test('leaf partitions of another owner are named one by one', async () => {
+  test('the root and the leaf partitions of another owner are named one by one, and capture asks for no more', async () => {
     await using database = await freshDatabase();
     await run(
       database.url,
@@ -178,10 +179,24 @@ describe.skipIf(!hasPostgres)('on a server with the usual settings', () => {
       {
         level: 'fail',
         check: 'table orders',
-        found: '1 of its partitions do not log whole rows before a change',
-        remedy: 'ALTER TABLE public."Old" REPLICA IDENTITY FULL; (as postgres, or a superuser)',
+        found: '2 of it and its partitions do not log whole rows before a change',
+        remedy:
+          'ALTER TABLE public.orders REPLICA IDENTITY FULL; ALTER TABLE public."Old" REPLICA IDENTITY FULL; (as postgres, or a superuser)',
       },
     ]);
+    const remedy = String(of(found, 'table orders')[0]?.remedy).split(' (as')[0];
+    await run(
+      database.url,
+      String(remedy),
+      `GRANT CREATE ON DATABASE ${database.name} TO ${replicator}`,
+    );
+    expect(of(await findings(as(database.url, replicator), orders), 'table orders')).toMatchObject([
+      { level: 'ok' },
+    ]);
+    const context = { name: 'orders', clock: systemClock, random: systemRandom };
+    const url = as(database.url, replicator);
+    await using store = await postgres({ url, slot }).open(context);
+    expect(await store.source.prepare(['orders'])).toMatchObject([{ name: 'orders' }]);
   });
 
   test('row security that hides rows from the user is named', async () => {

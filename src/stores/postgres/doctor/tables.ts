@@ -17,7 +17,7 @@ interface TableRow {
   readonly published: boolean;
   /** A filter or column list of the publication for this table. */
   readonly restricted: boolean;
-  /** JSON: tables that hold rows (itself or its leaf partitions) and do not log whole rows before. */
+  /** JSON: itself and its leaf partitions, as far as they do not log whole rows before; its changes come as the root's. */
   readonly unidentified: string;
 }
 
@@ -157,7 +157,7 @@ function checkIdentity(check: string, table: CapturedTable, row: TableRow): read
     fail(
       check,
       table.partitioned
-        ? `${foreign.length} of its partitions do not log whole rows before a change`
+        ? `${foreign.length} of it and its partitions do not log whole rows before a change`
         : 'does not log whole rows before a change',
       `${shown
         .map((part) => `ALTER TABLE ${sqlName(part.schema, part.table)} REPLICA IDENTITY FULL;`)
@@ -222,11 +222,11 @@ const TABLE = `
     EXISTS (SELECT FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid
       WHERE p.pubname = $2 AND r.prrelid = c.oid AND (r.prqual IS NOT NULL OR r.prattrs IS NOT NULL)) AS restricted,
     (SELECT coalesce(jsonb_agg(jsonb_build_object('schema', ln.nspname, 'table', l.relname,
-        'owner', l.relowner::regrole::text, 'mine', pg_has_role(l.relowner, 'USAGE'))), '[]')
-      FROM (SELECT c.oid AS relid WHERE c.relkind = 'r'
-        UNION ALL SELECT t.relid FROM pg_partition_tree(c.oid) t WHERE c.relkind = 'p' AND t.isleaf) AS leaves
-      JOIN pg_class l ON l.oid = leaves.relid JOIN pg_namespace ln ON ln.oid = l.relnamespace
-      WHERE l.relkind = 'r' AND l.relreplident <> 'f')::text AS unidentified
+        'owner', l.relowner::regrole::text, 'mine', pg_has_role(l.relowner, 'USAGE')) ORDER BY l.oid), '[]')
+      FROM (SELECT c.oid AS relid
+        UNION SELECT t.relid FROM pg_partition_tree(c.oid) t WHERE c.relkind = 'p' AND t.isleaf) AS parts
+      JOIN pg_class l ON l.oid = parts.relid JOIN pg_namespace ln ON ln.oid = l.relnamespace
+      WHERE l.relkind IN ('r', 'p') AND l.relreplident <> 'f')::text AS unidentified
   FROM pg_class c WHERE c.oid = $1::int8::oid`;
 
 interface TargetRow {
