@@ -10,6 +10,7 @@ import type {
 } from '../../../ports/ledger.ts';
 import type { Database, Queryable, Session } from '../database.ts';
 import { isConflict, isConnectionLost, sqlState } from '../errors.ts';
+import { ledgerSupports } from '../supports.ts';
 import {
   flushOutcomes,
   flushStatement,
@@ -48,7 +49,7 @@ interface Waiting {
  * the order of its calls.
  */
 export class GroupLedger implements Ledger {
-  readonly supports: LedgerSupports = { durable: true, shared: true };
+  readonly supports: LedgerSupports = ledgerSupports;
   readonly #database: Database;
   readonly #where: string;
   readonly #statement: string;
