@@ -105,6 +105,8 @@ class OpenOutboxSource implements OutboxSource {
   readonly #waiting = new Set<AbortController>();
   #workerEpoch = 0;
   #prepared: Promise<void> | undefined;
+  /** What a run of the server says that its history is. */
+  #seen: { readonly run: string; readonly history: string } | undefined;
   #prunedAtMs = -Infinity;
 
   constructor({
@@ -137,7 +139,9 @@ class OpenOutboxSource implements OutboxSource {
   async history(): Promise<string> {
     await this.#ready();
     const { system, timeline } = await readIdentity(this.#database);
-    return `outbox/${system}/${timeline}/${(await this.#state()).history}`;
+    const history = `outbox/${system}/${timeline}/${(await this.#state()).history}`;
+    if (this.#seen?.history !== history) this.#seen = undefined;
+    return history;
   }
 
   /** Numbers are allotted in one order: a server that has the message of the cursor has all before it. */
@@ -240,8 +244,8 @@ class OpenOutboxSource implements OutboxSource {
     work: (tx: pg.PoolClient) => Result | Promise<Result>,
   ): Promise<Committed<Result>> {
     await this.#ready();
-    const { value } = await writeMeasured(this.#database, work);
-    return { value, offset: await this.#evidence() };
+    const { value, run } = await writeMeasured(this.#database, work);
+    return { value, offset: await this.#evidence(), history: await this.#historyOf(run) };
   }
 
   async retained(): Promise<{ rows: number; bytes: number }> {
@@ -324,6 +328,21 @@ class OpenOutboxSource implements OutboxSource {
       await this.#database.clock.sleep(this.#pollMs, wake);
     } catch (error) {
       if (!wake.aborted) throw error;
+    }
+  }
+
+  /**
+   * The history of what was committed in a run of the server: one that has failed over or was replaced since
+   * numbers its messages anew. A history that cannot be told is none, and compares with nothing.
+   */
+  async #historyOf(run: string | undefined): Promise<string> {
+    if (run !== undefined && this.#seen?.run === run) return this.#seen.history;
+    try {
+      const history = await this.history();
+      if (run !== undefined) this.#seen = { run, history };
+      return history;
+    } catch {
+      return 'unknown';
     }
   }
 
