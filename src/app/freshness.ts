@@ -18,7 +18,7 @@ import type { Replica } from '../ports/replica.ts';
 import type { Store } from '../ports/store.ts';
 import { currentEvidence } from '../runtime/context.ts';
 import type { TallyApp } from './definition.ts';
-import { laneEvidence, type Lane } from './lanes.ts';
+import { laneHead, type Lane } from './lanes.ts';
 import type { RemoteProgress } from './remote-progress.ts';
 
 /** A duration: milliseconds, or text such as `'200ms'`, `'5s'`. */
@@ -188,7 +188,7 @@ async function throughOthers(
     const within = Math.max(0, options.within - (parts.clock.monotonicMs() - startedAtMs));
     const hop = await freshnessOf(name, { ...options, after: new Map(by), within }, parts, path);
     if (hop.kind !== 'fresh') return hop;
-    after = new Map(mergeEvidence(after, laneEvidence(lane, await lane.source.head())));
+    after = new Map(mergeEvidence(after, await laneHead(lane)));
   }
   return { kind: 'fresh', after };
 }
@@ -238,7 +238,7 @@ async function heads(
   const evidence = await Promise.all(
     [...names].map(async (name) => {
       const lane = lanes.get(name);
-      return lane === undefined ? noEvidence : laneEvidence(lane, await lane.source.head());
+      return lane === undefined ? noEvidence : laneHead(lane);
     }),
   );
   return mergeEvidence(...evidence);

@@ -215,6 +215,16 @@ export async function refreshEpoch(lane: Lane, ledger: Ledger): Promise<void> {
     lane.epoch = present;
 }
 
+/** The newest commit of a lane, as evidence. */
+export async function laneHead(lane: Lane): Promise<Evidence> {
+  const { source } = lane;
+  const { offset, history } = (await source.headInHistory?.()) ?? {
+    offset: await source.head(),
+    history: undefined,
+  };
+  return laneEvidence(lane, offset, history);
+}
+
 /**
  * What a write at `offset` of a lane left behind; `history` is the one that it was committed in, where the
  * source says so: one that is not the accepted history compares with nothing.

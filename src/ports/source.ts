@@ -116,6 +116,13 @@ export interface Committed<Result> {
   readonly history?: string;
 }
 
+/** The newest commit of a source. */
+export interface HeadInHistory {
+  readonly offset: number;
+  /** As in {@link Committed}. */
+  readonly history?: string;
+}
+
 /**
  * A store that owns facts. One source is one lane. The engine calls `claim` under the capture's
  * lease, then `stream` from where the log ends; it acknowledges only what the log made durable.
@@ -137,6 +144,8 @@ export interface Source<Tx> {
   continues?(before: string, cursor: SourceCursor): Promise<number | undefined>;
   /** The commit position of the newest transaction. */
   head(): Promise<number>;
+  /** The same, with the history that it is of, where the source can tell that. Not given: `head()` is all it knows. */
+  headInHistory?(): Promise<HeadInHistory>;
   /**
    * Registers the worker's lease epoch: from now on an acknowledgement of an older one, or its claim, throws
    * FENCED_OUT, with the newer epoch as `details.holder`.

@@ -4,6 +4,7 @@ import type { Key, Row } from '../../../core/row.ts';
 import { point } from '../../../observe/point.ts';
 import type {
   Committed,
+  HeadInHistory,
   Retained,
   SnapshotChunk,
   SnapshotOptions,
@@ -34,7 +35,7 @@ import { lookUp, readSnapshot } from './snapshot.ts';
 import { Streaming } from './streaming.ts';
 import { inspectTables, type CapturedTable } from './table.ts';
 import { readRetained } from './retained.ts';
-import { Witness } from './witness.ts';
+import { RUN, Witness } from './witness.ts';
 import { resolveTransaction, writeMeasured } from './write.ts';
 
 /** What a source is made of. */
@@ -148,6 +149,15 @@ class OpenSource implements PostgresSource {
       'SELECT pg_current_wal_flush_lsn()::text AS lsn',
     );
     return endOffset(parseLsn(must(rows[0], 'the end of the log').lsn));
+  }
+
+  async headInHistory(): Promise<HeadInHistory> {
+    const [row] = await this.#database.query<{ lsn: string; run: string }>(
+      `SELECT pg_current_wal_flush_lsn()::text AS lsn, ${RUN} AS run`,
+    );
+    const { lsn, run } = must(row, 'the end of the log');
+    const history = await this.#witness.historyOf(run, 'at once');
+    return { offset: endOffset(parseLsn(lsn)), ...(history === undefined ? {} : { history }) };
   }
 
   async claim(workerEpoch: number): Promise<void> {

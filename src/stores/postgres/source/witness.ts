@@ -47,21 +47,30 @@ export class Witness {
 
   /**
    * The history of what was committed in a run (undefined: in the present one). Undefined if nothing is captured
-   * here. Never fails: the write is committed, and a history that cannot be told is none.
+   * here. Never fails: the write is committed, and a history that cannot be told is none. Who asks `at once` does not
+   * wait for the proof.
    */
-  async historyOf(run: string | undefined): Promise<string | undefined> {
+  async historyOf(
+    run: string | undefined,
+    how: 'in time' | 'at once' = 'in time',
+  ): Promise<string | undefined> {
     if (this.#proven !== undefined && this.#proven.run === run) return this.#proven.history;
-    this.#asking ??= this.#ask().finally(() => {
-      this.#asking = undefined;
-    });
     try {
-      const seen = await this.#asking;
+      const seen = await (how === 'at once' ? this.#look() : this.#wait());
       if (seen === undefined) return undefined;
       const same = run === undefined || seen.run === run;
       return same && seen.proven === seen.run ? seen.history : UNKNOWN;
     } catch {
       return UNKNOWN;
     }
+  }
+
+  /** Those that wait at the same time wait together. */
+  #wait(): Promise<Seen | undefined> {
+    this.#asking ??= this.#ask().finally(() => {
+      this.#asking = undefined;
+    });
+    return this.#asking;
   }
 
   /** Looks until the present run is proved, or has been waited for long enough. */
@@ -71,10 +80,7 @@ export class Witness {
     for (;;) {
       const seen = await this.#look();
       if (seen === undefined) return undefined;
-      if (seen.proven === seen.run) {
-        this.#proven = seen;
-        return seen;
-      }
+      if (seen.proven === seen.run) return seen;
       if (seen.run === this.#doubted || clock.monotonicMs() >= untilMs) {
         this.#doubted = seen.run;
         return seen;
@@ -97,6 +103,8 @@ export class Witness {
        FROM ${schema}.capture, pg_catalog.pg_control_system() WHERE slot = $1`,
       [this.#slot],
     );
-    return rows[0];
+    const seen = rows[0];
+    if (seen !== undefined && seen.proven === seen.run) this.#proven = seen;
+    return seen;
   }
 }
