@@ -1,4 +1,6 @@
+import type { Duplex } from 'node:stream';
 import type pg from 'pg';
+import { TallyError } from '../../core/errors.ts';
 import type { PgDriver } from './driver.ts';
 import { checkUrl, type ConnectionOptions, type PoolOptions } from './options.ts';
 
@@ -28,6 +30,27 @@ export async function clientConfig(
   return found;
 }
 
+/**
+ * A connection that cannot be read any further ends, instead of the process:
+ *   1. a value is longer than a text may be in JavaScript  2. the driver throws while the socket hands it the bytes
+ *   3. nobody can catch it there.
+ */
+export function containParser(client: pg.ClientBase): void {
+  const { connection } = client as unknown as { readonly connection?: { readonly stream: Duplex } };
+  const stream = connection?.stream;
+  if (stream === undefined) return;
+  for (const listener of stream.listeners('data')) {
+    stream.off('data', listener as (chunk: Buffer) => void);
+    stream.on('data', (chunk: Buffer) => {
+      try {
+        listener.call(stream, chunk);
+      } catch (error) {
+        stream.destroy(error instanceof Error ? error : new Error(String(error)));
+      }
+    });
+  }
+}
+
 /** Parameters of the URL that are passed on, beside those that say where the server is. */
 const parameterNames = ['options', 'application_name', 'sslnegotiation'] as const;
 
@@ -43,8 +66,22 @@ interface ParsedUrl {
   >;
 }
 
+/** Throws CONFIG_INVALID, without the URL: there may be a password in it. */
 function parseUrl(driver: PgDriver, url: string): ParsedUrl {
-  return new driver.Client({ connectionString: url }) as unknown as ParsedUrl;
+  try {
+    return new driver.Client({ connectionString: url }) as unknown as ParsedUrl;
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    throw new TallyError('CONFIG_INVALID', {
+      what:
+        code === 'ENOENT' || code === 'EACCES'
+          ? 'a certificate file that the URL names cannot be read'
+          : 'the driver cannot read the URL',
+      where: 'postgres.url',
+      mend: 'correct sslrootcert, sslcert and sslkey; percent-encode what is special in user and password',
+      details: code === '' ? {} : { code },
+    });
+  }
 }
 
 function passwordOf(parsed: ParsedUrl): string {

@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process';
+import type { EventEmitter } from 'node:events';
 import { chown, readFile, writeFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
+import { Client } from 'pg';
 import { startPostgres } from '../../../servers/index.ts';
 import { freshDatabase, hasPostgres } from '../../../test/support/servers.ts';
 import {
@@ -13,8 +15,10 @@ import {
 } from '../../../test/support/postgres-source.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { systemRandom } from '../../runtime/random.ts';
+import { containParser } from './client-config.ts';
 import { openDatabase } from './database.ts';
 import { loadDriver } from './driver.ts';
+import { postgresError } from './errors.ts';
 import { postgres } from './store.ts';
 
 const context = { name: 'orders', clock: systemClock, random: systemRandom };
@@ -29,9 +33,20 @@ describe('options', () => {
     [{ url: 'postgres://localhost/x', readers: 0 }, 'CONFIG_INVALID'],
     [{ url: 'postgres://localhost/x', pool: { max: -1 } }, 'CONFIG_INVALID'],
     [{ url: 'postgres://localhost/x', slto: 'a' }, 'CONFIG_UNKNOWN_OPTION'],
+    [{ url: 'postgres://localhost/x', pool: { maxx: 1 } as object }, 'CONFIG_UNKNOWN_OPTION'],
     [{ url: 'postgres://localhost/x', replicaOf: 'a', slot: 'b' }, 'CONFIG_UNKNOWN_OPTION'],
   ])('are refused before anything is opened: %j', (options, code) => {
     expect(() => postgres(options)).toThrow(expect.objectContaining({ code }));
+  });
+
+  test('a certificate that the URL names and that is not there is CONFIG_INVALID', async () => {
+    const opening = postgres({
+      url: 'postgres://me:secret@localhost/x?sslrootcert=/nowhere/ca.pem',
+    }).open(context);
+    await expect(opening).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.not.stringContaining('secret') as string,
+    });
   });
 
   test('a password of the URL is in no message', async () => {
@@ -151,6 +166,21 @@ describe.skipIf(!hasPostgres)('signing in', () => {
     const { offset } = await store.source.write((tx) => tx.query('INSERT INTO items VALUES (1)'));
     expect(keysOf(await collectThrough(store, undefined, offset))).toEqual(['[1]']);
   }, 60_000);
+
+  test('bytes that the driver cannot read end their connection, and not the process', async () => {
+    await using database = await freshDatabase();
+    const client = new Client({ connectionString: database.url });
+    client.on('error', () => undefined);
+    await client.connect();
+    const { stream } = client.connection as unknown as { readonly stream: EventEmitter };
+    stream.removeAllListeners('data');
+    stream.on('data', () => {
+      throw Object.assign(new Error('too long'), { code: 'ERR_STRING_TOO_LONG' });
+    });
+    containParser(client);
+    const failure: unknown = await client.query('SELECT 1').catch((error: unknown) => error);
+    expect(postgresError(failure, 'here')).toMatchObject({ code: 'ROW_TOO_LARGE' });
+  });
 });
 
 /** Gives a server a certificate of its own. */

@@ -4,7 +4,7 @@ import type { Clock, Random } from '../../ports/clock.ts';
 import type { StoreContext } from '../../ports/store.ts';
 import { loadDriver, type PgDriver } from './driver.ts';
 import { isConnectionLost, postgresError, sqlState } from './errors.ts';
-import { clientConfig } from './client-config.ts';
+import { clientConfig, containParser } from './client-config.ts';
 import { CONNECT_TIMEOUT_MS, poolOptions, type ConnectionOptions } from './options.ts';
 import { ownTypes } from './types.ts';
 
@@ -91,7 +91,7 @@ export async function openDatabase(
   const pool = new driver.Pool({ ...poolOptions(options.pool), ...config });
   // An idle connection that breaks is replaced; a borrowed one fails its statement. Neither may end the process.
   pool.on('error', ignore);
-  pool.on('connect', (client) => client.on('error', ignore));
+  pool.on('connect', (client) => containParser(client.on('error', ignore)));
   try {
     const version = await serverVersion(pool, where);
     return new OpenDatabase(context, { driver, pool, config, where, version, options });
@@ -186,9 +186,9 @@ class OpenDatabase implements Database {
       ...this.config,
       ...extra,
     });
-    client.on('error', ignore);
     try {
-      await client.connect();
+      await client.on('error', ignore).connect();
+      containParser(client);
     } catch (error) {
       await client.end().catch(ignore);
       throw postgresError(error, this.where);
@@ -293,7 +293,7 @@ class OpenDatabase implements Database {
 }
 
 /** Statements on one connection, in order. */
-export function queryable(client: pg.ClientBase, where: string): Queryable {
+function queryable(client: pg.ClientBase, where: string): Queryable {
   return {
     query: async <Row extends object = Cells>(text: string, values?: readonly Bindable[]) =>
       (await ask(client, where, text, values)) as readonly Row[],

@@ -43,8 +43,8 @@ const meanings: Readonly<Record<string, Meaning>> = {
   },
   '25006': {
     code: 'STORE_UNREACHABLE',
-    what: 'the server takes no writes: it is a standby, or read-only',
-    mend: 'point the URL to the primary',
+    what: 'the server takes no writes: it is a standby, or read-only for this user or database',
+    mend: 'point the URL to the primary; on a primary look at default_transaction_read_only, and run ALTER ROLE … SET default_transaction_read_only = off for this user',
   },
   '40001': contended,
   '40P01': contended,
@@ -79,6 +79,11 @@ const meanings: Readonly<Record<string, Meaning>> = {
     code: 'CAPABILITY_MISSING',
     what: 'the user may not do this',
     mend: 'grant what the details name, or use a user that has it',
+  },
+  ERR_STRING_TOO_LONG: {
+    code: 'ROW_TOO_LARGE',
+    what: 'a value is longer than 536,870,888 characters, which is as much as a text may have here (bytea has two for each byte)',
+    mend: 'keep large content in an object store and its address in the row',
   },
   XX001: corrupt,
   XX002: corrupt,

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { TallyError } from '../../core/errors.ts';
-import { checkNumber, checkObject, checkString, fieldPath } from '../../core/options.ts';
+import { checkNumber, checkOptions, checkString, fieldPath } from '../../core/options.ts';
 
 /** Connections of the pool that the application and the coordinator share, if not given. */
 const POOL_MAX = 10;
@@ -39,6 +39,19 @@ export type PoolOptions = Pick<
   | 'keepAlive'
 >;
 
+const poolOptionNames: readonly (keyof PoolOptions)[] = [
+  'max',
+  'min',
+  'idleTimeoutMillis',
+  'connectionTimeoutMillis',
+  'maxUses',
+  'maxLifetimeSeconds',
+  'statement_timeout',
+  'query_timeout',
+  'application_name',
+  'keepAlive',
+];
+
 /** The names of {@link ConnectionOptions}. */
 export const connectionOptionNames: readonly string[] = [
   'url',
@@ -72,7 +85,7 @@ export function checkConnection(options: ConnectionOptions, path: string): void 
     checkString(password, fieldPath(path, 'password'));
   if (schema !== undefined) checkName(schema, fieldPath(path, 'schema'));
   if (pool === undefined) return;
-  checkObject(pool, fieldPath(path, 'pool'));
+  checkOptions(pool, poolOptionNames, fieldPath(path, 'pool'));
   if (pool.max !== undefined)
     checkNumber(pool.max, fieldPath(path, 'pool.max'), { min: 1, max: 10_000, integer: true });
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
-import { checkNumber, checkOptions, checkString } from '../../core/options.ts';
+import { checkNumber, checkObject, checkOptions, checkString } from '../../core/options.ts';
 import type { Diagnose } from '../../ports/diagnose.ts';
 import type { KeyValue } from '../../ports/key-value.ts';
 import type { Scan } from '../../ports/scan.ts';
@@ -106,6 +106,7 @@ export function postgres(options: PostgresOptions): StoreDefinition<PostgresStor
 export function postgres(
   options: PostgresOptions | PostgresReplicaOptions | PostgresOutboxOptions,
 ): StoreDefinition<PostgresStore | PostgresReplicaStore | PostgresOutboxStore> {
+  checkObject(options, 'postgres');
   if ('capture' in options) return outboxStore(options);
   if ('replicaOf' in options) {
     checkOptions(options, replicaOptionNames, 'postgres');

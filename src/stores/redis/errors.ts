@@ -154,7 +154,7 @@ function meaningOf(word: string, { message }: Error): Known | undefined {
   if (word === 'NOPERM')
     return { ...noPermission, what: `the user may not do this: ${message.slice(0, 200)}` };
   if (word !== 'ERR') return replies[word];
-  if (/^ERR DB index is out of range/.test(message)) return noDatabase;
+  if (message.startsWith('ERR DB index is out of range')) return noDatabase;
   const [, command] = /^ERR unknown command '([A-Za-z]{1,20})'/.exec(message) ?? [];
   if (command !== undefined)
     return {

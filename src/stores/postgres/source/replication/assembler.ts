@@ -26,6 +26,13 @@ const ignored: Reading = { kind: 'ignored' };
 /** What the message that has a table read again begins with; behind it, the slot. Its content is the table's name. */
 export const REREAD_PREFIX = 'tally.reread/';
 
+/**
+ * A row (with what it was before) that is not told, because its record would be too long to be a text. Its table is
+ * read again instead: the flows that read it meet the row there and stop at it by name, and the lane goes on.
+ */
+const CHANGE_BYTES_MAX = 256 * 2 ** 20;
+const CHANGE_CHARACTERS_MAX = 400 * 2 ** 20;
+
 export interface AssemblerOptions {
   /** The slot that is read: messages for others are not ours. */
   readonly slot: string;
@@ -39,6 +46,8 @@ export interface AssemblerOptions {
   readonly token: string | undefined;
   readonly rowsMax: number;
   readonly bytesMax: number;
+  /** Bytes of the longest change that is told; for tests. */
+  readonly changeBytesMax?: number | undefined;
 }
 
 /** Puts the entries of a source together from the messages of the output plugin. No I/O. */
@@ -158,6 +167,7 @@ export class Assembler implements MessageHandler {
     const reading = this.#readingFor(oid);
     if (reading.kind !== 'rows') return;
     const { encoder } = reading;
+    if (this.#isTooLarge(encoder, after.size)) return;
     const key = encoder.key(this.#writer, after);
     const image = encoder.image(this.#writer, after);
     if (key === undefined || image === undefined)
@@ -170,6 +180,7 @@ export class Assembler implements MessageHandler {
     if (reading.kind !== 'rows') return;
     const { encoder } = reading;
     if (!this.#isWhole(encoder, kind, before)) return;
+    if (this.#isTooLarge(encoder, before.size + after.size)) return;
     const beforeKey = encoder.key(this.#writer, before);
     const beforeImage = encoder.image(this.#writer, before);
     const afterImage = encoder.image(this.#writer, after, before);
@@ -191,6 +202,7 @@ export class Assembler implements MessageHandler {
     if (reading.kind !== 'rows') return;
     const { encoder } = reading;
     if (!this.#isWhole(encoder, kind, before)) return;
+    if (this.#isTooLarge(encoder, before.size)) return;
     const key = encoder.key(this.#writer, before);
     const image = encoder.image(this.#writer, before);
     if (key === undefined || image === undefined)
@@ -272,7 +284,21 @@ export class Assembler implements MessageHandler {
     after: string | null,
   ): void {
     const { name } = encoder.table;
+    const characters = key.length + (before?.length ?? 0) + (after?.length ?? 0);
+    if (characters > CHANGE_CHARACTERS_MAX) {
+      this.#readAgain(
+        encoder.table,
+        `a change of ${characters} characters is too long for a record`,
+      );
+      return;
+    }
     this.#push({ kind: 'change', ...this.#place(), table: name, operation, key, before, after });
+  }
+
+  #isTooLarge(encoder: RelationEncoder, bytes: number): boolean {
+    if (bytes <= (this.#options.changeBytesMax ?? CHANGE_BYTES_MAX)) return false;
+    this.#readAgain(encoder.table, `a change of ${bytes} bytes is too long for a record`);
+    return true;
   }
 
   /** Once for each table and transaction. */

@@ -19,6 +19,8 @@ export const UNCHANGED = -2;
 export class Tuple {
   bytes: Buffer = Buffer.alloc(0);
   count = 0;
+  /** Of the whole row, in its message. */
+  size = 0;
   /** Where a column starts, or {@link NULL} or {@link UNCHANGED}. */
   starts: Int32Array = new Int32Array(64);
   ends: Int32Array = new Int32Array(64);
@@ -47,6 +49,7 @@ export class Tuple {
         next++;
       }
     }
+    this.size = next - at;
     return next;
   }
 }

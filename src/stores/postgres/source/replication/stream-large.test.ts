@@ -127,3 +127,31 @@ describe.skipIf(!hasPostgres)('a transaction that is sent while it is in progres
     expect(await folders()).toHaveLength(before.length);
   });
 });
+
+describe.skipIf(!hasPostgres)('a table with a large row', () => {
+  test('is to be read again if a change of it is too long for a record, and nothing else is', async () => {
+    await using bench = await SlotBench.open(
+      ['notes', 'others'],
+      `CREATE TABLE notes (id int PRIMARY KEY, text text); ALTER TABLE notes REPLICA IDENTITY FULL;
+       CREATE TABLE others (id int PRIMARY KEY); ALTER TABLE others REPLICA IDENTITY FULL;`,
+    );
+    await bench.sql(
+      `BEGIN; INSERT INTO notes VALUES (1, repeat('x', 700)); INSERT INTO others VALUES (1); COMMIT`,
+    );
+    // Longer only with the row before.
+    await bench.sql(`UPDATE notes SET id = 2`);
+    await bench.sql(`INSERT INTO notes VALUES (3, repeat('x', 1000))`);
+    await bench.sql(`DELETE FROM notes WHERE id = 3`);
+    const entries = await bench.collect(['notes', 'others'], { parts: { changeBytesMax: 1_000 } });
+    expect(changesOf(entries).map(({ table, key }) => `${table} ${key}`)).toEqual([
+      'notes [1]',
+      'others [1]',
+    ]);
+    expect(rereadsOf(entries)).toEqual(
+      Array.from(
+        { length: 3 },
+        () => expect.stringMatching(/^notes: a change of \d+ bytes/) as string,
+      ),
+    );
+  });
+});

@@ -54,6 +54,8 @@ export interface ReplicationParts {
   /** Told once, when it is certain that the server holds what was captured: in which of its runs that was. */
   readonly onProven?: (run: string) => Promise<void>;
   readonly times?: ReplicationTimes;
+  /** Bytes of the longest change that is told, for tests; the default is what a record can hold. */
+  readonly changeBytesMax?: number;
 }
 
 /** One reader of a slot. */
@@ -142,6 +144,7 @@ export class ReplicationStream {
       token: after?.token,
       rowsMax,
       bytesMax,
+      changeBytesMax: this.#parts.changeBytesMax,
     });
   }
 
