@@ -1,1 +1,1 @@
-export { keyValueSupports, openKeyValue, type PostgresKeyValueOptions } from './key-value.ts';
+export { keyValueSupports, openKeyValue } from './key-value.ts';

@@ -85,7 +85,7 @@ export function flushOutcomes(
 }
 
 /** Whether an operation that can be refused comes after one that writes. */
-export function mayFailAfterWriting(step: Step): boolean {
+function mayFailAfterWriting(step: Step): boolean {
   let wrote = false;
   for (const operation of step) {
     const isRecord = operation.kind === 'put' || operation.kind === 'delete';

@@ -3,11 +3,11 @@ import type { LedgerOperation } from '../../../ports/ledger.ts';
 import { toStored } from './plain-text.ts';
 
 /** Names, keys and owners: two of them are one entry of an index, which takes 2 700 bytes. */
-export const NAME_BYTES_MAX = 1_024;
+const NAME_BYTES_MAX = 1_024;
 /** A value is mostly small; a parked change holds a whole row, as large as its target would take. */
-export const VALUE_BYTES_MAX: number = 64 * 1024 * 1024;
+const VALUE_BYTES_MAX: number = 64 * 1024 * 1024;
 /** One step is executed while all others wait, so one step may not hold the ledger for long. */
-export const STEP_OPERATIONS_MAX = 10_000;
+const STEP_OPERATIONS_MAX = 10_000;
 const STEP_BYTES_MAX = 128 * 1024 * 1024;
 
 /**

@@ -1,3 +1,3 @@
 /** What the folders below use of the store as a whole: they import nothing further away. */
-export { identifier, literal, type Database, type Queryable, type Session } from '../database.ts';
+export { identifier, literal, type Database, type Session } from '../database.ts';
 export { postgresError, sqlState } from '../errors.ts';

@@ -17,7 +17,7 @@ import { script, type Script } from '../script.ts';
  */
 
 /** What a record costs beside its payload. */
-export const RECORD_BYTES = 40;
+const RECORD_BYTES = 40;
 
 /**
  * Where offsets go on after records may have been lost. They are never given out a second time. Otherwise:

@@ -1,7 +1,1 @@
-export {
-  trackInvalidations,
-  type GapReason,
-  type InvalidationEvent,
-  type InvalidationTracker,
-  type TrackOptions,
-} from './track-invalidations.ts';
+export { trackInvalidations, type InvalidationEvent } from './track-invalidations.ts';
