@@ -107,7 +107,10 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
     const source = this.#sourceOf(store);
     // Without a lane nothing is captured, and there is no history to ask for.
     const isCaptured = this.#parts.lanes.has(store);
-    return this.#leftBehind(store, offset, isCaptured ? await source.history() : undefined);
+    if (!isCaptured) return this.#leftBehind(store, offset, undefined);
+    // The name of a history alone does not tell a server whose files were put back.
+    const now = (await source.headInHistory?.()) ?? { history: await source.history() };
+    return this.#leftBehind(store, offset, now.history);
   }
 
   async #leftBehind(store: string, offset: number, history: string | undefined): Promise<Evidence> {

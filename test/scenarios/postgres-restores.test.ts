@@ -71,8 +71,11 @@ describe.skipIf(!hasPostgres)('an owner that was restored', () => {
     await restoreFiles(server, copy);
     // The newest commit is one of another history too: a bound on staleness is not kept by what is newer than that.
     const bound = { maxStale: 0, within: 0 };
-    for (const process of [app, web])
+    for (const process of [app, web]) {
+      const now = await process.evidenceAt('orders', await process.stores.orders.source.head());
+      expect(await verdict(process, now)).not.toBe('fresh');
       expect((await process.barrier('search', bound)).kind).not.toBe('fresh');
+    }
     // The capture may not have noticed yet: neither process may call this fresh, then or later.
     for (const process of [app, web, app, web]) {
       const evidence = await eventually(() => put1(process, 900, 'after'), 'a write');
