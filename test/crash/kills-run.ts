@@ -93,6 +93,8 @@ class Story {
   /** What ended it, if nobody killed it. */
   #died: string | undefined;
   #errors = '';
+  /** What was killed in this cycle, and during what. */
+  #harmed: string[] = [];
 
   constructor(options: StoryOptions, setup: Setup, random: Random) {
     this.#options = options;
@@ -131,10 +133,13 @@ class Story {
         const owned = await sourceRows(sourceUrl);
         this.#checkSource(owned, writers);
         for (const target of readable) await this.#checkTarget(target, owned);
+        this.#options.say(`cycle ${cycle + 1}: ${this.#harmed.splice(0).join(', ')}`);
       }
-    } finally {
-      await this.#stop();
+    } catch (error) {
+      this.#worker?.kill('SIGKILL');
+      throw error;
     }
+    await this.#stop();
     const owned = await sourceRows(sourceUrl);
     for (const target of targets) await this.#checkTarget(target, owned);
   }
@@ -292,6 +297,7 @@ class Story {
   }
 
   #count(what: string): void {
+    this.#harmed.push(what);
     const { kills } = this.#options;
     kills.set(what, (kills.get(what) ?? 0) + 1);
   }

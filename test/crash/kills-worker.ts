@@ -4,6 +4,7 @@
  * ends with 0.
  */
 import { writeSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { createClient } from 'redis';
 import { isTallyError, open, type OpenApp } from 'tallystick';
 import { systemClock } from '../../src/runtime/clock.ts';
@@ -118,6 +119,7 @@ const stopping = new AbortController();
 process.once('SIGTERM', () => stopping.abort());
 // Whoever started it is gone.
 process.stdin.on('end', () => process.exit(1)).resume();
+(process.stdin as unknown as Socket).unref();
 await using app = await opened();
 say({ opened: true });
 for (let round = 0; !stopping.signal.aborted; round += 1) {

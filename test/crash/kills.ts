@@ -17,43 +17,25 @@ export interface KillsOptions {
   readonly seed: string;
   readonly targets: readonly TargetName[];
   readonly say: (line: string) => void;
-}
-
-export interface KillsOutcome {
   readonly counts: Counts;
   /** How often each was killed. */
-  readonly kills: ReadonlyMap<string, number>;
+  readonly kills: Map<string, number>;
 }
 
-/** Runs the cycles on servers of its own. Throws if something does not come home at all. */
-export async function runKills({
-  cycles,
-  seed,
-  targets,
-  say,
-}: KillsOptions): Promise<KillsOutcome> {
+/** Runs the cycles on servers of its own, and counts. Throws if something does not come home at all. */
+export async function runKills(options: KillsOptions): Promise<void> {
+  const { cycles, say, counts } = options;
   await using postgres = await startPostgres();
   await using redis = await startRedis();
-  const counts = noCounts();
-  const kills = new Map<string, number>();
   for (let done = 0; done < cycles; done += STORY_CYCLES) {
     const number = done / STORY_CYCLES;
     const part = Math.min(STORY_CYCLES, cycles - done);
-    const story = targetsOf(number, targets);
-    await runStory({
-      number,
-      seed,
-      cycles: part,
-      targets: story,
-      postgres,
-      redis,
-      counts,
-      kills,
-      say,
-    });
-    say(`${done + part} of ${cycles} cycles, ${counts.writes} writes, into ${story.join(' and ')}`);
+    const targets = targetsOf(number, options.targets);
+    await runStory({ ...options, number, cycles: part, targets, postgres, redis });
+    say(
+      `${done + part} of ${cycles} cycles, ${counts.writes} writes, into ${targets.join(' and ')}`,
+    );
   }
-  return { counts, kills };
 }
 
 /** Two for each story, in turn: more would keep the machine busy with themselves. */
@@ -87,13 +69,16 @@ async function main(args: readonly string[]): Promise<void> {
     throw new Error(`--cycles takes a whole number, not '${values.cycles}'`);
   const { seed } = values;
   console.log(`seed ${seed}`);
-  const { counts, kills } = await runKills({
-    cycles,
-    seed,
-    targets: parseTargets(values.targets),
-    say: (line) => console.log(line),
-  });
+  const counts = noCounts();
+  const kills = new Map<string, number>();
+  const targets = parseTargets(values.targets);
+  const say = (line: string): void => console.log(line);
+  const failure: unknown = await runKills({ cycles, seed, targets, say, counts, kills }).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
   for (const line of counts.seen) console.log(line);
+  if (failure !== undefined) console.error(failure);
   const { lost, doubled, movedBack, wrongFresh, lied } = counts;
   const killed = [...kills].map(([what, count]) => `${what} ${count}`).join(', ');
   console.log(
@@ -103,7 +88,8 @@ async function main(args: readonly string[]): Promise<void> {
       `seed ${seed}`,
     ].join('\n'),
   );
-  process.exitCode = lost + doubled + movedBack + wrongFresh + lied === 0 ? 0 : 1;
+  process.exitCode =
+    failure === undefined && lost + doubled + movedBack + wrongFresh + lied === 0 ? 0 : 1;
 }
 
 if (import.meta.main) await main(process.argv.slice(2));

@@ -25,6 +25,10 @@ export interface Setup {
   readonly targets: readonly TargetName[];
   /** Where the coordinator keeps its ledger and its log. */
   readonly state: 'files' | 'postgres';
+  /** Over how many hash slots Redis spreads its rows; with more than one it keeps no folds. */
+  readonly buckets?: number;
+  /** Rows of a batch, where it is not what the process says. */
+  readonly batchRows?: number;
 }
 
 /** The checksum of everything that happened to a key, in order: one change lost, doubled or swapped shows for ever. */
@@ -87,7 +91,11 @@ function chains(to: string, { batchRows }: Flows): FlowDefinition {
 function targetStore(name: TargetName, setup: Setup): StoreDefinition {
   switch (name) {
     case 'redis':
-      return redis({ url: setup.redisUrl, prefix: setup.prefix });
+      return redis({
+        url: setup.redisUrl,
+        prefix: setup.prefix,
+        buckets: setup.buckets ?? 1,
+      });
     case 'postgres':
       return postgres({ url: setup.targetUrl });
     case 'sqlite':
@@ -122,7 +130,7 @@ export function serverApp(
     flows: Object.fromEntries(
       targets.flatMap((name) => [
         [`copy-${name}`, copies(name, flows)],
-        [`chain-${name}`, chains(name, flows)],
+        ...(setup.buckets === undefined ? [[`chain-${name}`, chains(name, flows)] as const] : []),
       ]),
     ),
   });

@@ -16,9 +16,11 @@ const PAGE_HEADER_BYTES = 24;
 
 /** One message: a transaction has its id from the start, so that what became of it can be asked by whoever lost it. */
 const BEGIN = 'BEGIN; SELECT pg_current_xact_id()::text AS xid';
+/** When the server last had to recover from a crash, of its own or of one of its processes: it then counts from nothing. */
+const RECOVERED = `(SELECT stats_reset::text FROM pg_catalog.pg_stat_bgwriter)`;
 /** {@link BEGIN} on a connection that is new: the run of a server that takes writes lasts as long as its connections. */
-const BEGIN_FIRST = `${BEGIN}, ${RUN} AS run`;
-const runs = new WeakMap<pg.ClientBase, string>();
+const BEGIN_FIRST = `${BEGIN}, ${RUN} AS run, ${RECOVERED} AS recovered`;
+const runs = new WeakMap<pg.ClientBase, Run>();
 
 /**
  * One message. The setting is read before the end, where it may be SET LOCAL; the places after it, where they are at
@@ -26,9 +28,13 @@ const runs = new WeakMap<pg.ClientBase, string>();
  */
 const COMMIT = `SHOW synchronous_commit; COMMIT; SELECT pg_current_wal_flush_lsn()::text AS flushed, pg_current_wal_insert_lsn()::text AS inserted`;
 
-interface Begun {
-  readonly xid: string;
+interface Run {
   readonly run: string;
+  readonly recovered: string;
+}
+
+interface Begun extends Run {
+  readonly xid: string;
 }
 
 /** What a transaction left behind, and in which run of the server; undefined if the connection broke in between. */
@@ -131,10 +137,14 @@ async function statusOf(database: Database, xid: string): Promise<Status> {
     );
     return rows[0]?.status ?? 'forgotten';
   } catch (error) {
-    // `transaction ID is in the future`; and one that does not fit 64 bits never was either.
-    if (['22023', '22003', '22P02'].includes(sqlState(error) ?? '')) return 'in the future';
+    if (isOfNoTransaction(error)) return 'in the future';
     throw error;
   }
+}
+
+/** `transaction ID is in the future`; and one that does not fit 64 bits never was either. */
+function isOfNoTransaction(error: unknown): boolean {
+  return ['22023', '22003', '22P02'].includes(sqlState(error) ?? '');
 }
 
 /**
@@ -168,9 +178,10 @@ async function begin(client: pg.PoolClient, where: string): Promise<Begun> {
     const known = runs.get(client);
     const results = await statements(client, known === undefined ? BEGIN_FIRST : BEGIN);
     const row = must(results.at(-1)?.rows[0] as Partial<Begun> | undefined, 'the transaction id');
-    const run = must(known ?? row.run, 'the run of the server');
-    runs.set(client, run);
-    return { xid: must(row.xid, 'the transaction id'), run };
+    const run = must(known?.run ?? row.run, 'the run of the server');
+    const recovered = must(known?.recovered ?? row.recovered, 'the last recovery of the server');
+    if (known === undefined) runs.set(client, { run, recovered });
+    return { xid: must(row.xid, 'the transaction id'), run, recovered };
   } catch (error) {
     await rollBack(client);
     throw postgresError(error, where);
@@ -217,26 +228,29 @@ function assertOpen(client: pg.PoolClient, where: string): void {
 /**
  * The connection broke during COMMIT: the server knows what became of it. The timeline must still be the same: a
  * standby that was promoted meanwhile may have given the same id to another transaction.
+ *
+ * So may the server itself, after a crash: 1. a transaction gets the id 42  2. the server crashes before anything of
+ * it has left its memory  3. it recovers, and the next transaction gets the id 42 too, and commits. So what is
+ * committed after a crash is not known to be this one; what is not committed cannot be it.
  */
 async function afterLostCommit(
   database: Database,
-  { xid, run }: Begun,
+  { xid, run, recovered }: Begun,
   cause: unknown,
 ): Promise<number> {
   const deadlineMs = database.clock.monotonicMs() + ASK_MS;
   let why = 'the server did not say in time what became of it';
   do {
     try {
-      const rows = await database.query<{ timeline: string }>(
-        'SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline',
-      );
-      if (rows[0]?.timeline !== run.split('/')[1]) {
+      const seen = await askAfter(database, xid);
+      if (seen.timeline !== run.split('/')[1]) {
         why = 'another server has taken over, and may not know of it';
         break;
       }
-      const status = await statusOf(database, xid);
-      if (status === 'committed') return await flushedEnd(database);
-      if (status === 'aborted')
+      const crashed = seen.recovered !== recovered;
+      const { status } = seen;
+      if (status === 'committed' && !crashed) return await flushedEnd(database);
+      if (status === 'aborted' || (crashed && ['in progress', 'in the future'].includes(status)))
         throw new TallyError('STORE_UNREACHABLE', {
           what: 'the connection broke before COMMIT took effect: nothing of the transaction was kept',
           where: database.where,
@@ -244,6 +258,7 @@ async function afterLostCommit(
           details: { xid, kept: false },
           cause,
         });
+      if (crashed) why = 'the server crashed, and may have given its id to another transaction';
       if (status !== 'in progress') break;
     } catch (error) {
       if (error instanceof TallyError && error.details['kept'] === false) throw error;
@@ -254,10 +269,32 @@ async function afterLostCommit(
   throw new TallyError('COMMIT_UNKNOWN', {
     what: `the connection broke during COMMIT, and ${why}`,
     where: database.where,
-    mend: `look whether the rows are there, or ask the server that had them: SELECT pg_xact_status('${xid}')`,
+    mend: 'look whether the rows are there before writing them again',
     details: { xid },
     cause,
   });
+}
+
+interface Seen {
+  readonly timeline: string;
+  readonly recovered: string;
+  readonly status: Status;
+}
+
+/** Of one moment: a crash between two questions would make the answers those of two servers. */
+async function askAfter(database: Database, xid: string): Promise<Seen> {
+  const places = `left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline, ${RECOVERED} AS recovered`;
+  try {
+    const rows = await database.query<Seen>(
+      `SELECT ${places}, coalesce(pg_xact_status($1::text::xid8), 'forgotten') AS status`,
+      [xid],
+    );
+    return must(rows[0], 'what became of the transaction');
+  } catch (error) {
+    if (!isOfNoTransaction(error)) throw error;
+    const rows = await database.query<Omit<Seen, 'status'>>(`SELECT ${places}`);
+    return { ...must(rows[0], 'the state of the server'), status: 'in the future' };
+  }
 }
 
 function noTransaction(where: string, xid: string, why: string): TallyError {
