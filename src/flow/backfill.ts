@@ -18,6 +18,12 @@ import { planOf } from './plan.ts';
 import { projectRow, stamped, writeName } from './project.ts';
 
 /**
+ * Rows after which everybody else has a turn. What is streamed meanwhile takes several turns on its way from the
+ * source to its target, and would wait for a whole chunk at each.
+ */
+const TURN_ROWS = 200;
+
+/**
  * Whether a generation has rows of the source still to read before its stream means anything: at first, in a
  * new epoch, when the flow reads other tables or fills other targets than it did, and when it was away for
  * longer than the log reaches back to (`logFirst`).
@@ -147,7 +153,8 @@ async function applyChunk(
     parts.definition.projection.kind === 'fold' ? new BatchState(generation.session) : undefined;
   const writes = new Map<string, { write: Write; origin: LogRecord }>();
   const parked: ParkedChange[] = [];
-  for (const { key, row } of chunk.rows) {
+  for (const [index, { key, row }] of chunk.rows.entries()) {
+    if (index % TURN_ROWS === TURN_ROWS - 1) await parts.clock.sleep(0);
     const change: Change = {
       ...at,
       lane: parts.lane,
@@ -159,7 +166,8 @@ async function applyChunk(
     };
     const origin = originOf(change);
     try {
-      for (const item of await project(generation, change, state)) {
+      const puts = project(generation, change, state);
+      for (const item of puts instanceof Promise ? await puts : puts) {
         // A fold's row takes the place of the one of the same snapshot that is parked already.
         if (state !== undefined && generation.parked.has(unitName(targetUnit(item)))) {
           parked.push(parkedChange(targetUnit(item), origin, parts.clock, undefined, item));
@@ -204,14 +212,14 @@ async function applyChunk(
   });
 }
 
-async function project(
-  generation: Generation,
+/** A fold may wait; for the others there is no promise for each row. */
+function project(
+  { parts: { definition } }: Generation,
   change: Change,
   state: BatchState | undefined,
-): Promise<readonly Put[]> {
-  const { definition } = generation.parts;
-  if (definition.projection.kind === 'rows')
-    return projectRow(definition.projection.project, change, definition.into, definition.deletes);
+): readonly Put[] | Promise<readonly Put[]> {
+  const { projection, into, deletes } = definition;
+  if (projection.kind === 'rows') return projectRow(projection.project, change, into, deletes);
   return state === undefined ? [] : foldChange(definition, change, state);
 }
 
