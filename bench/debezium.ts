@@ -14,6 +14,7 @@ import type { TrafficSeen } from './postgres/messages.ts';
 import { durablePostgres, durableRedis } from './postgres/servers.ts';
 import { watchTraffic } from './postgres/watch.ts';
 
+const JAVA = 'java';
 const HEAP = '-Xmx512m';
 const PER_SECOND = 1_000;
 const WAIT_MS = 300_000;
@@ -122,7 +123,7 @@ async function byDebezium(options: Options & { readonly classPath: string }): Pr
   const startedMs = performance.now();
   const args = [HEAP, '-Dorg.slf4j.simpleLogger.defaultLogLevel=error', '-cp', classPath, 'Drain'];
   const java = spawn(
-    'java',
+    JAVA,
     [...args, url, 'peer', 'peer', redis.url, 'lines', join(dir, 'debezium.offsets')],
     { stdio: ['ignore', 'ignore', 'inherit'] },
   );

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { unreachable } from '../../src/core/errors.ts';
 import { flow, put, tally, type TallyApp } from '../../src/index.ts';
 import { inbox, outboxMessages, postgres } from '../../src/stores/postgres/index.ts';
 import { redis } from '../../src/stores/redis/index.ts';
@@ -54,5 +55,7 @@ export function linesApp({ dir, target, url, targetUrl = '' }: AppSettings): Tal
           }),
         },
       });
+    default:
+      return unreachable(target);
   }
 }

@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import type { Pool } from 'pg';
 import { flow, open, put, tally } from '../../src/index.ts';
 import { postgres } from '../../src/stores/postgres/index.ts';
 import type { Carrier } from './carrier.ts';
@@ -63,7 +62,7 @@ export async function backfillCarrier(dir: string, url: string): Promise<Backfil
     lag: async () => {
       const seen = streamed;
       streamed = [];
-      const pool = app.stores.orders.client as Pool;
+      const pool = app.stores.orders.client;
       const { rows: commits } = await pool.query<{ id: string; at: number }>(
         `SELECT id, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 * 1000 AS at FROM lines WHERE id = ANY ($1)`,
         [seen.map(({ id }) => id)],

@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { must } from '../../src/core/errors.ts';
+import { must, unreachable } from '../../src/core/errors.ts';
 import { open } from '../../src/index.ts';
 import { capture } from '../../src/flow/capture.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
@@ -46,6 +46,8 @@ async function answer(request: Exclude<WorkerRequest, { kind: 'close' }>): Promi
       return { kind: 'lag', lagMs: must(await filling?.lag(), 'a lag') };
     case 'backfill':
       return { kind: 'filled', ...must(await filling?.backfill(), 'a backfill') };
+    default:
+      return unreachable(request);
   }
 }
 
@@ -67,6 +69,8 @@ function begin({ kind, dir, url, targetUrl }: WorkerSettings): Promise<Carrier> 
         url,
         ...(targetUrl === undefined ? {} : { targetUrl }),
       });
+    default:
+      return unreachable(kind);
   }
 }
 
