@@ -138,10 +138,10 @@ describe.skipIf(!hasPostgres)(
       await using database = await freshDatabase();
       const role = `r${randomBytes(4).toString('hex')}`;
       const settings = [
-        `statement_timeout = '30ms'`,
-        `lock_timeout = '20ms'`,
-        `idle_in_transaction_session_timeout = '20ms'`,
-        `idle_session_timeout = '100ms'`,
+        `statement_timeout = '5s'`,
+        `lock_timeout = '5s'`,
+        `idle_in_transaction_session_timeout = '5s'`,
+        `idle_session_timeout = '5s'`,
         `default_transaction_isolation = 'serializable'`,
         `search_path = 'nowhere'`,
         `bytea_output = 'escape'`,
