@@ -32,7 +32,7 @@ type CopyStores = {
 export type CopyApp = OpenApp<CopyStores>;
 
 /** An application with one flow, from `items` of one database to `copies` of another. */
-export function copyApp({ dir, from, to, source, flow: extra }: CopyParts): TallyApp<CopyStores> {
+function copyApp({ dir, from, to, source, flow: extra }: CopyParts): TallyApp<CopyStores> {
   return tally({
     name: 'shop',
     dir,
