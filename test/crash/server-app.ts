@@ -6,6 +6,7 @@ import { segmentLog } from 'tallystick/files';
 import { postgres, postgresLedger, postgresLog, type PostgresStore } from 'tallystick/postgres';
 import { redis } from 'tallystick/redis';
 import { sqlite } from 'tallystick/sqlite';
+import { unreachable } from '../../src/core/errors.ts';
 import type { StoreDefinition } from '../../src/ports/store.ts';
 
 // The application that is killed, in whole or in parts: one table in PostgreSQL, carried to targets on servers and
@@ -102,6 +103,8 @@ function targetStore(name: TargetName, setup: Setup): StoreDefinition {
       return sqlite({ file: join(setup.dir, 'target.db') });
     case 'duckdb':
       return duckdb({ file: join(setup.dir, 'target.duckdb') });
+    default:
+      return unreachable(name);
   }
 }
 

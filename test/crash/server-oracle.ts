@@ -3,6 +3,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { Client, type QueryResultRow } from 'pg';
 import { createClient } from 'redis';
+import { unreachable } from '../../src/core/errors.ts';
 import type { Setup, TargetName } from './server-app.ts';
 
 // What source and targets hold, read with drivers of our own: nothing of the coordinator is asked.
@@ -76,6 +77,8 @@ export function targetRows(
       return Promise.resolve(sqliteRows(setup, table, key));
     case 'duckdb':
       return duckdbRows(setup, table);
+    default:
+      return unreachable(target);
   }
 }
 
