@@ -13,7 +13,9 @@ test('every crash point is listed, in order, and none that does not exist', () =
 });
 
 test('every file that is named exists', () => {
-  const named = [...page.matchAll(/`((?:src|test|bench|examples|docs|scripts|servers)\/[\w./-]+)`/g)];
+  const named = [
+    ...page.matchAll(/`((?:src|test|bench|examples|docs|scripts|servers)\/[\w./-]+)`/g),
+  ];
   const missing = named
     .map(([, path = '']) => path)
     .filter((path) => !existsSync(join(root, path)));

@@ -33,7 +33,7 @@ describe('options', () => {
     [{ url: 'postgres://localhost/x', readers: 0 }, 'CONFIG_INVALID'],
     [{ url: 'postgres://localhost/x', pool: { max: -1 } }, 'CONFIG_INVALID'],
     [{ url: 'postgres://localhost/x', slto: 'a' }, 'CONFIG_UNKNOWN_OPTION'],
-    [{ url: 'postgres://localhost/x', pool: { maxx: 1 } as object }, 'CONFIG_UNKNOWN_OPTION'],
+    [{ url: 'postgres://localhost/x', pool: { maxx: 1 } }, 'CONFIG_UNKNOWN_OPTION'],
     [{ url: 'postgres://localhost/x', replicaOf: 'a', slot: 'b' }, 'CONFIG_UNKNOWN_OPTION'],
   ])('are refused before anything is opened: %j', (options, code) => {
     expect(() => postgres(options)).toThrow(expect.objectContaining({ code }));

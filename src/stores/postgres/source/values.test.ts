@@ -244,9 +244,7 @@ function anyDocument(depth: number): Value {
     return draw < 0.2 ? anyText(10) : draw < 0.4 ? Math.floor(draw * 1e6) - 2e5 : draw < 0.45;
   const length = Math.floor(random.next() * 4);
   if (draw < 0.75) return Array.from({ length }, () => anyDocument(depth - 1));
-  return Object.fromEntries(
-    Array.from({ length }, () => [anyText(6), anyDocument(depth - 1)]),
-  );
+  return Object.fromEntries(Array.from({ length }, () => [anyText(6), anyDocument(depth - 1)]));
 }
 
 /** The same document with white space between its tokens, as jsonb prints it. */
