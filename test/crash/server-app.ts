@@ -101,7 +101,7 @@ function targetStore(name: TargetName, setup: Setup): StoreDefinition {
       return postgres({ url: setup.targetUrl });
     case 'sqlite':
       return sqlite({ file: join(setup.dir, 'target.db') });
-    default:
+    case 'duckdb':
       return duckdb({ file: join(setup.dir, 'target.duckdb') });
     default:
       return unreachable(name);

@@ -75,7 +75,7 @@ export function targetRows(
       ).then(rowsFrom);
     case 'sqlite':
       return Promise.resolve(sqliteRows(setup, table, key));
-    default:
+    case 'duckdb':
       return duckdbRows(setup, table);
     default:
       return unreachable(target);

@@ -13,6 +13,7 @@ import {
   openStore,
   runSql,
 } from '../../../test/support/postgres-source.ts';
+import type { PostgresOptions } from './store.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { systemRandom } from '../../runtime/random.ts';
 import { containParser } from './client-config.ts';
@@ -36,7 +37,7 @@ describe('options', () => {
     [{ url: 'postgres://localhost/x', pool: { maxx: 1 } }, 'CONFIG_UNKNOWN_OPTION'],
     [{ url: 'postgres://localhost/x', replicaOf: 'a', slot: 'b' }, 'CONFIG_UNKNOWN_OPTION'],
   ])('are refused before anything is opened: %j', (options, code) => {
-    expect(() => postgres(options)).toThrow(expect.objectContaining({ code }));
+    expect(() => postgres(options as PostgresOptions)).toThrow(expect.objectContaining({ code }));
   });
 
   test('a certificate that the URL names and that is not there is CONFIG_INVALID', async () => {
