@@ -5,6 +5,9 @@ import { inbox, outboxMessages, postgres } from '../../src/stores/postgres/index
 import { redis } from '../../src/stores/redis/index.ts';
 import { nullStore } from './null-store.ts';
 
+/** A connection for each of the callers that a benchmark has, and those of the application itself. */
+const POOL = { max: 24 };
+
 /** Where the changes go. */
 export type Target = 'redis' | 'null' | 'inbox' | 'inbox-sequence';
 
@@ -20,7 +23,9 @@ export interface AppSettings {
 /** The orders in PostgreSQL, and one flow of them. */
 export function linesApp({ dir, target, url, targetUrl = '' }: AppSettings): TallyApp {
   const orders =
-    target === 'inbox-sequence' ? postgres({ url, capture: 'outbox' }) : postgres({ url });
+    target === 'inbox-sequence'
+      ? postgres({ url, capture: 'outbox' })
+      : postgres({ url, pool: POOL });
   const name = 'bench';
   switch (target) {
     case 'inbox':
