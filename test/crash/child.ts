@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect } from 'vitest';
+import { compileCache } from './story.ts';
 
 /** When a worker is killed: at a crash point of its own, or after it has written so many lines. */
 export interface Kill {
@@ -22,7 +23,7 @@ export async function runUntilKilled(
   const file = join(import.meta.dirname, worker);
   const running = spawn(process.execPath, [...flags, file, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, TALLY_CRASH: how.crash ?? '' },
+    env: { ...process.env, ...compileCache, TALLY_CRASH: how.crash ?? '' },
   });
   const ended = new Promise<NodeJS.Signals | null>((resolve) => {
     running.on('close', (_, signal) => resolve(signal));

@@ -13,6 +13,7 @@ import type { Random } from '../../src/ports/clock.ts';
 import { KillsWatch } from './kills-watch.ts';
 import { keysOf, violate, Writer, type Application, type Counts } from './kills-writer.ts';
 import { chained, schema, serverApp, type Setup, type TargetName } from './server-app.ts';
+import { compileCache } from './story.ts';
 import { ask, compare, sourceRows, targetRows, type Held, type Rows } from './server-oracle.ts';
 
 const WRITERS = 4;
@@ -128,11 +129,14 @@ class Story {
         await systemClock.sleep(this.#within(100, 400));
         writing.abort();
         await written;
+        const upAtMs = systemClock.monotonicMs();
         await this.#home(app, readable);
+        const homeMs = systemClock.monotonicMs() - upAtMs;
         const owned = await sourceRows(sourceUrl);
         this.#checkSource(owned, writers);
         for (const target of readable) await this.#checkTarget(target, owned);
-        this.#options.say(`cycle ${cycle + 1}: ${this.#harmed.splice(0).join(', ')}`);
+        const harmed = this.#harmed.splice(0).join(', ');
+        this.#options.say(`cycle ${cycle + 1}: ${harmed}; home after ${Math.round(homeMs)} ms`);
       }
     } catch (error) {
       this.#worker?.kill('SIGKILL');
@@ -259,6 +263,7 @@ class Story {
     const file = join(import.meta.dirname, 'kills-worker.ts');
     const worker = spawn(process.execPath, [...flags, file, JSON.stringify(this.#setup)], {
       stdio: 'pipe',
+      env: { ...process.env, ...compileCache },
     });
     this.#worker = worker;
     this.#errors = '';

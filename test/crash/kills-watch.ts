@@ -4,7 +4,7 @@ import { violate, type Counts } from './kills-writer.ts';
 import type { Setup, TargetName } from './server-app.ts';
 import { targetRows } from './server-oracle.ts';
 
-const EVERY_MS = 120;
+const EVERY_MS = 300;
 
 /** Looks at the targets all the while, with drivers of its own: no key may ever show an older value than it did. */
 export class KillsWatch implements AsyncDisposable {

@@ -13,7 +13,7 @@ import { redisRun } from './kills-redis.ts';
 
 const setup = JSON.parse(process.argv[2] ?? '{}') as Setup;
 const key = `worker ${process.pid}`;
-const PAUSE_MS = 40;
+const PAUSE_MS = 100;
 const HOME_MS = 60_000;
 
 type Running = OpenApp<ServerApp['stores']>;

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** How a process ended that a crash test started. */
@@ -7,6 +8,11 @@ export interface End {
   readonly signal: NodeJS.Signals | null;
   readonly errors: string;
 }
+
+/** The same sources are started hundreds of times: Node compiles them once. */
+export const compileCache: Readonly<Record<string, string>> = {
+  NODE_COMPILE_CACHE: join(tmpdir(), 'tally-compile-cache'),
+};
 
 /** Runs a worker of this folder as a process of its own, until it ends or is killed. */
 export function runStory(
@@ -22,7 +28,7 @@ export function runStory(
       join(import.meta.dirname, worker),
       ...args,
     ],
-    { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] },
+    { env: { ...process.env, ...compileCache, ...env }, stdio: ['ignore', 'pipe', 'pipe'] },
   );
   let errors = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));

@@ -35,12 +35,19 @@ const RARE: readonly CrashPoint[] = [
   'rebuild.after-switch-before-forget',
 ];
 
-/** What has a sweep of its own elsewhere is hit here at the points where it meets PostgreSQL. */
-const few: readonly CrashPoint[] = [
-  'sink.mid-apply',
-  'flow.after-snapshot-chunk',
-  'rebuild.after-switch-before-forget',
-];
+/** Sinks have sweeps of their own: here the others are hit where PostgreSQL as the source makes a difference. */
+const few: Readonly<Record<Exclude<TargetName, 'redis'>, readonly CrashPoint[]>> = {
+  postgres: [
+    'sink.mid-apply',
+    'sink.after-send-before-answer',
+    'flow.after-park-before-apply',
+    'flow.after-snapshot-before-stream',
+    'rebuild.after-build-before-switch',
+    'rebuild.after-switch-before-forget',
+  ],
+  sqlite: ['flow.after-snapshot-chunk', 'sink.after-commit'],
+  duckdb: ['flow.after-snapshot-chunk', 'rebuild.after-switch-before-forget'],
+};
 
 interface Case {
   readonly target: TargetName;
@@ -51,19 +58,17 @@ interface Case {
 
 /** The points that lie in the way from PostgreSQL to a target. */
 function pointsOf(target: TargetName): readonly CrashPoint[] {
-  const own = crashPoints.filter((name) => /^(sink|flow|rebuild)\./.test(name));
-  switch (target) {
-    case 'redis':
-      return crashPoints.filter(
-        (name) => !name.startsWith('rebuild.') && name !== 'sink.after-send-before-answer',
-      );
-    case 'postgres':
-      return own.filter((name) => name !== 'sink.mid-reset');
-    default:
-      return own.filter(
-        (name) => !serverCrashPoints.includes(name) && (isFull || few.includes(name)),
-      );
-  }
+  if (target === 'redis')
+    return crashPoints.filter(
+      (name) => !name.startsWith('rebuild.') && name !== 'sink.after-send-before-answer',
+    );
+  if (!isFull) return few[target];
+  return crashPoints.filter(
+    (name) =>
+      /^(sink|flow|rebuild)\./.test(name) &&
+      (!serverCrashPoints.includes(name) ||
+        (target === 'postgres' && name === 'sink.after-send-before-answer')),
+  );
 }
 
 /** Where the coordinator keeps ledger and log: only some places pass a point of theirs. */
@@ -94,14 +99,14 @@ function shapeOf({ target, name }: Case): Pick<Setup, 'buckets' | 'batchRows'> &
 
 async function killAndCompare(one: Case): Promise<void> {
   await using source = await freshDatabase();
-  await using other = await freshDatabase();
-  await using redis = hasRedis ? await freshRedis() : undefined;
+  await using other = one.target === 'postgres' ? await freshDatabase() : undefined;
+  await using redis = one.target === 'redis' ? await freshRedis() : undefined;
   const dir = await mkdtemp(join(tmpdir(), 'tally-servers-'));
   const { rows, ...shape } = shapeOf(one);
   const setup: Setup = {
     dir,
     sourceUrl: source.url,
-    targetUrl: other.url,
+    targetUrl: other?.url ?? '',
     redisUrl: redis?.url ?? '',
     prefix: redis?.prefix ?? '',
     targets: [one.target],
