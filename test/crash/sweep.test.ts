@@ -17,6 +17,7 @@ const RARE: readonly CrashPoint[] = [
   'capture.after-acknowledge',
   'flow.after-snapshot-chunk',
   'capture.after-claim-before-epoch',
+  'capture.after-ledger-before-acknowledge',
 ];
 
 let dir: string;
