@@ -121,6 +121,11 @@ function resultOf(rounds: readonly Round[], what: Record<string, unknown>): Benc
         measured: Math.max(...rounds.map(({ usage }) => usage.peakRssMiB)),
         unit: 'MiB',
       },
+      {
+        claim: 'writes that the server took meanwhile',
+        measured: median(rounds.map(({ traffic }) => traffic.perSecond)),
+        unit: 'writes/s',
+      },
     ],
     details: { ...what, rounds },
   };

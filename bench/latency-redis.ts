@@ -60,6 +60,11 @@ async function run({ quick, dir }: BenchOptions): Promise<BenchResult> {
         measured: median(rounds.map(({ commitMs }) => commitMs.p99)),
         unit: 'ms',
       },
+      {
+        claim: 'writes that the server took',
+        measured: median(rounds.map((round) => round.perSecond)),
+        unit: 'writes/s',
+      },
     ],
     details: {
       ...row,
