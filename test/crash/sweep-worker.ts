@@ -114,7 +114,7 @@ async function main(): Promise<void> {
     number += 1
   ) {
     await transaction(running, number);
-    if (number % 20 === 0) await systemClock.sleep(5);
+    if (number % 10 === 0) await systemClock.sleep(5);
     if (number >= transactions / 2 && !existsSync(rebuilt)) {
       await ask(running, { of: 'flow', flow: 'copy', request: { kind: 'rebuild' } });
       writeFileSync(rebuilt, '');
