@@ -37,6 +37,17 @@ export function unitName(unit: ParkUnit): string {
     : `source ${writeName(unit.table, key)}`;
 }
 
+/** The ledger knows only that a value is over its limit; a person has to hear whose it is, and what mends it. */
+function tooLargeToPark(flow: string, cause: TallyError): TallyError {
+  return new TallyError('ROW_TOO_LARGE', {
+    what: 'a change that its target or its projection refuses is too large to be parked; the flow has stopped, nothing is dropped',
+    where: `flow ${flow}`,
+    mend: 'correct the projection or the target so that the change is taken, or let the projection leave its row out',
+    details: { ...cause.details, flow },
+    cause,
+  });
+}
+
 /** A long key by its beginning and its hash: a name in the ledger is bounded, a key is not. */
 function shortened(key: string): string {
   return `${key.slice(0, KEY_SHOWN_MAX / 2).toWellFormed()}…${createHash('sha256').update(key).digest('hex')}`;
@@ -130,15 +141,15 @@ export class ParkedWork {
         details: { flow, parkedMax },
       });
     const space = spaceOf(flow);
-    await ledger.commit([
-      guard,
-      ...Array.from(fresh, ([key, change]): LedgerOperation => ({
-        kind: 'put',
-        space,
-        key,
-        value: JSON.stringify({ ...change, generation }),
-      })),
-    ]);
+    const puts = Array.from(fresh, ([key, change]): LedgerOperation => ({
+      kind: 'put',
+      space,
+      key,
+      value: JSON.stringify({ ...change, generation }),
+    }));
+    await ledger.commit([guard, ...puts]).catch((error: unknown) => {
+      throw isTallyError(error, 'ROW_TOO_LARGE') ? tooLargeToPark(flow, error) : error;
+    });
     for (const change of fresh.values()) this.#add(change);
   }
 
