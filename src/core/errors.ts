@@ -53,6 +53,8 @@ export interface Failure {
   readonly mend?: string;
   readonly details?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;
+  /** Where this failure is not what its code mostly is: a COMMIT_UNKNOWN of a caller who would write twice. */
+  readonly retryable?: boolean;
 }
 
 /** The one error class of Tallystick; `code` tells the failures apart. */
@@ -71,7 +73,7 @@ export class TallyError extends Error {
     );
     this.name = 'TallyError';
     this.code = code;
-    this.retryable = errorCodes[code].retryable;
+    this.retryable = failure.retryable ?? errorCodes[code].retryable;
     this.details = failure.details ?? {};
   }
 }

@@ -366,6 +366,7 @@ class OpenOutboxSource implements OutboxSource {
           what: 'the transaction was committed, but its place in the outbox could not be told',
           where,
           mend: 'do not repeat the write; read without its evidence',
+          retryable: false,
           details: { kept: true },
           cause,
         });

@@ -35,7 +35,7 @@ describe.skipIf(!hasPostgres)('a COMMIT that was lost in a crash of the server',
       await server.restart();
       expect(await statusAfterOthers(server.url, rows[0]?.xid ?? '')).toBe('committed');
     });
-    await expect(writing).rejects.toMatchObject({ code: 'COMMIT_UNKNOWN' });
+    await expect(writing).rejects.toMatchObject({ code: 'COMMIT_UNKNOWN', retryable: false });
     expect(await ask(server.url, 'SELECT id FROM items')).toEqual([]);
   });
 

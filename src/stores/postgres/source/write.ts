@@ -270,6 +270,7 @@ async function afterLostCommit(
     what: `the connection broke during COMMIT, and ${why}`,
     where: database.where,
     mend: 'look whether the rows are there before writing them again',
+    retryable: false,
     details: { xid },
     cause,
   });

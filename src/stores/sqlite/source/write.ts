@@ -71,6 +71,7 @@ export function commitError(error: unknown, file: string): unknown {
     what: 'the disk failed during COMMIT, so the transaction may be kept or not',
     where: file,
     mend: 'open the store again and look whether its rows are there',
+    retryable: false,
     cause: error,
   });
 }
