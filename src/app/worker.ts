@@ -75,6 +75,9 @@ class LaneWorker {
     this.#pause.abort();
     await this.#done;
     try {
+      // What capture needs at the source first. Otherwise: 1. a slot was dropped, its record still names the history
+      // of before  2. that is accepted  3. capture makes a new slot, whose history nobody has accepted.
+      await this.lane.source.prepare(this.lane.tables);
       const history = await this.lane.source.history();
       const epoch = await acceptHistory(ledger, this.lane.name, history, clock.nowMs());
       this.lane.epoch = { epoch, history };
