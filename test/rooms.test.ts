@@ -10,7 +10,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const root = join(import.meta.dirname, '..');
 
-const patterns = ['patterns/saga', 'patterns/cache'];
+const patterns = [
+  'patterns/events',
+  'patterns/cqrs',
+  'patterns/saga',
+  'patterns/cache',
+  'patterns/compose',
+];
 const kernel = ['core', 'ports', 'observe', 'runtime', 'flow'];
 const machinery = [...kernel, ...patterns, 'topology', 'advisor'];
 
@@ -21,8 +27,11 @@ const house: Readonly<Record<string, readonly string[]>> = {
   observe: ['core'],
   runtime: ['core', 'ports', 'observe'],
   flow: ['core', 'ports', 'observe', 'runtime'],
+  'patterns/events': kernel,
+  'patterns/cqrs': kernel,
   'patterns/saga': kernel,
   'patterns/cache': kernel,
+  'patterns/compose': kernel,
   'stores/memory': ['core', 'ports', 'observe'],
   'stores/sqlite': ['core', 'ports', 'observe'],
   'stores/duckdb': ['core', 'ports', 'observe'],
@@ -31,7 +40,7 @@ const house: Readonly<Record<string, readonly string[]>> = {
   topology: [...kernel, ...patterns, 'advisor'],
   conformance: ['core', 'ports', 'observe'],
   faults: [...kernel, 'conformance', 'stores/memory'],
-  testing: [...kernel, 'stores/memory'],
+  testing: [...kernel, ...patterns, 'stores/memory'],
   app: [...machinery, 'conformance', 'faults', 'testing'],
   console: [...machinery, 'app'],
   cli: [...machinery, 'conformance', 'faults', 'app', 'console'],
