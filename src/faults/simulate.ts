@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { crashPoints, serverCrashPoints } from '../observe/point.ts';
+import { crashPoints, patternCrashPoints, serverCrashPoints } from '../observe/point.ts';
 import { errorText } from '../core/errors.ts';
 import { runSchedule, type Outcome } from './scenario.ts';
 
@@ -72,7 +72,10 @@ async function main(args: readonly string[]): Promise<void> {
   for (const what of [...hits.keys()].toSorted())
     console.log(`${String(hits.get(what)).padStart(9)}  ${what}`);
   const never = crashPoints.filter(
-    (point) => !serverCrashPoints.includes(point) && !hits.has(`point ${point}`),
+    (point) =>
+      !serverCrashPoints.includes(point) &&
+      !patternCrashPoints.includes(point) &&
+      !hits.has(`point ${point}`),
   );
   if (never.length > 0) console.log(`never crashed at: ${never.join(', ')}`);
   const tookMs = performance.now() - startedAtMs;

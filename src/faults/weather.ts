@@ -1,4 +1,9 @@
-import { crashPoints, serverCrashPoints, type CrashPoint } from '../observe/point.ts';
+import {
+  crashPoints,
+  patternCrashPoints,
+  serverCrashPoints,
+  type CrashPoint,
+} from '../observe/point.ts';
 import { seededRandom } from '../runtime/random.ts';
 import type { World } from './world.ts';
 
@@ -39,7 +44,10 @@ export function drawDreaded(seed: number): CrashPoint | undefined {
   if (random.next() > 1 / 3) return undefined;
   // A log in memory has no files to crash between, and there are no servers.
   const points = crashPoints.filter(
-    (name) => !name.startsWith('log.') && !serverCrashPoints.includes(name),
+    (name) =>
+      !name.startsWith('log.') &&
+      !serverCrashPoints.includes(name) &&
+      !patternCrashPoints.includes(name),
   );
   return points[Math.floor(random.next() * points.length)];
 }

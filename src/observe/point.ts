@@ -34,6 +34,9 @@ export const crashPoints = [
   'ledger.before-commit',
   'ledger.after-send-before-answer',
   'ledger.after-commit-before-answer',
+  'effects.before-effect',
+  'effects.before-commit',
+  'effects.after-effect-before-answer',
 ] as const;
 
 export type CrashPoint = (typeof crashPoints)[number];
@@ -49,6 +52,13 @@ export const serverCrashPoints: readonly CrashPoint[] = [
   'sink.mid-reset',
   'ledger.after-send-before-answer',
 ];
+
+const flowPoint = /^(?:capture|log|sink|flow|rebuild|ledger)\./;
+
+/** Those of the patterns, which no flow passes: the tests of each pattern kill at its own. */
+export const patternCrashPoints: readonly CrashPoint[] = crashPoints.filter(
+  (name) => !flowPoint.test(name),
+);
 
 let armed: ((name: CrashPoint) => void) | undefined;
 

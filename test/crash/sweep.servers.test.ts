@@ -2,7 +2,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { crashPoints, serverCrashPoints, type CrashPoint } from '../../src/observe/point.ts';
+import {
+  crashPoints,
+  patternCrashPoints,
+  serverCrashPoints,
+  type CrashPoint,
+} from '../../src/observe/point.ts';
 import { freshDatabase, freshRedis, hasPostgres, hasRedis } from '../support/servers.ts';
 import { chained, schema, type Setup, type TargetName } from './server-app.ts';
 import { ask, sourceRows, targetRows } from './server-oracle.ts';
@@ -60,7 +65,10 @@ interface Case {
 function pointsOf(target: TargetName): readonly CrashPoint[] {
   if (target === 'redis')
     return crashPoints.filter(
-      (name) => !name.startsWith('rebuild.') && name !== 'sink.after-send-before-answer',
+      (name) =>
+        !name.startsWith('rebuild.') &&
+        name !== 'sink.after-send-before-answer' &&
+        !patternCrashPoints.includes(name),
     );
   if (!isFull) return few[target];
   return crashPoints.filter(
