@@ -34,3 +34,4 @@ export {
   type ObjectsConformanceOptions,
   type ObjectsSubject,
 } from './objects.ts';
+export { cacheConformance, type CacheConformanceOptions, type CacheSubject } from './cache.ts';

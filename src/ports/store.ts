@@ -1,3 +1,4 @@
+import type { Caches } from './cache.ts';
 import type { Clock, Random } from './clock.ts';
 import type { KeyValue } from './key-value.ts';
 import type { Diagnose } from './diagnose.ts';
@@ -36,6 +37,8 @@ export interface Store<Client = unknown> extends AsyncDisposable {
   readonly source?: Source<unknown>;
   readonly sink?: Sink;
   readonly keyValue?: KeyValue;
+  /** Entries that are loaded once for all processes. */
+  readonly caches?: Caches;
   readonly objects?: Objects;
   readonly scan?: Scan;
   /** Given if this is a read replica of another store of the application. */

@@ -1,6 +1,7 @@
 import { checkOptions } from '../../core/options.ts';
 import type { SinkSupports } from '../../ports/sink.ts';
 import type { Store, StoreContext, StoreDefinition } from '../../ports/store.ts';
+import { MemoryCaches } from './cache.ts';
 import { addTable, memoryClient, type MemoryClient, type MemoryTable } from './client.ts';
 import { MemoryKeyValue } from './key-value.ts';
 import { MemoryObjects } from './objects.ts';
@@ -24,6 +25,7 @@ export interface MemoryStore extends Store<MemoryClient> {
   readonly source: MemorySource;
   readonly sink: MemorySink;
   readonly keyValue: MemoryKeyValue;
+  readonly caches: MemoryCaches;
   readonly objects: MemoryObjects;
   readonly scan: MemoryScan;
   /** Ends it at once, as a killed process does: what is under way never reaches the state. */
@@ -55,7 +57,7 @@ export function memory(options: MemoryOptions = {}): StoreDefinition<MemoryStore
 
 function openedMemory(
   connection: Connection,
-  { name, clock }: StoreContext,
+  { name, clock, random }: StoreContext,
   sinkSupports: SinkSupports,
 ): MemoryStore {
   const { state } = connection;
@@ -70,6 +72,7 @@ function openedMemory(
     source: new MemorySource(connection, clock),
     sink: new MemorySink(connection, sinkSupports),
     keyValue: new MemoryKeyValue(connection, clock),
+    caches: new MemoryCaches(connection, clock, random),
     objects: new MemoryObjects(connection),
     scan: new MemoryScan(connection),
     vitals: async () => {

@@ -4,10 +4,11 @@ import type { LeaseRecord, LedgerRecord } from '../../ports/ledger.ts';
 import type { LogRecord } from '../../ports/log.ts';
 import type { Checkpoint } from '../../ports/sink.ts';
 import type { SourceEntry } from '../../ports/source.ts';
+import type { CacheState } from './cache-state.ts';
 
 /** One step that happens to the state as a whole: nothing of it is there before, all of it after. */
 export interface MemoryUnit {
-  readonly port: 'source' | 'sink' | 'keyValue' | 'objects' | 'scan' | 'log' | 'ledger';
+  readonly port: 'source' | 'sink' | 'keyValue' | 'caches' | 'objects' | 'scan' | 'log' | 'ledger';
   /** What the step is, e.g. `commit`, `apply`, `append`. */
   readonly operation: string;
   /** How many items it carries: changes, writes, records. */
@@ -117,6 +118,7 @@ export interface MemoryState {
   readonly source: SourceState;
   readonly flows: Map<string, FlowState>;
   readonly keyValues: Map<string, KeyValueState>;
+  readonly caches: Map<string, CacheState>;
   readonly objects: Map<string, ObjectState>;
   readonly log: LogState;
   readonly ledger: LedgerState;
@@ -143,6 +145,7 @@ export function createMemoryState(): MemoryState {
     },
     flows: new Map(),
     keyValues: new Map(),
+    caches: new Map(),
     objects: new Map(),
     log: { first: 0, records: [], bytes: 0, last: undefined, commit: undefined, workerEpoch: 0 },
     ledger: { spaces: new Map(), leases: new Map() },
