@@ -27,6 +27,20 @@ export type { Key, Row, Scalar, Value } from './core/row.ts';
 export { errorCodes, isTallyError, TallyError, type ErrorCode } from './core/errors.ts';
 export { coversEvidence, mergeEvidence, noEvidence, type Evidence } from './core/evidence.ts';
 export { currentEvidence, runInContext, withEvidence } from './runtime/context.ts';
+export type {
+  AllRange,
+  Appended,
+  EventPage,
+  EventStore,
+  EventStoreSupports,
+  ExpectedVersion,
+  FollowRange,
+  NewEvent,
+  Placed,
+  StoredEvent,
+  StreamAppend,
+  StreamRange,
+} from './ports/events.ts';
 export type { LedgerDefinition } from './ports/ledger.ts';
 export type { StoreDefinition } from './ports/store.ts';
 export { decodeEvidence, encodeEvidence } from './core/evidence-token.ts';

@@ -31,6 +31,8 @@ export const errorCodes = {
   FENCED_OUT: { retryable: false, summary: 'A newer worker has taken over' },
   LEDGER_CONFLICT: { retryable: true, summary: 'A ledger record was changed by somebody else' },
   CONDITION_FAILED: { retryable: true, summary: 'A conditional write lost its race' },
+  STREAM_CONFLICT: { retryable: true, summary: 'A stream is not at the version expected' },
+  EVENT_ID_REUSED: { retryable: false, summary: 'An event id names another event already' },
   BARRIER_TIMEOUT: { retryable: true, summary: 'Evidence was not reached within the limit' },
   BARRIER_BLOCKED: { retryable: false, summary: 'Evidence cannot be reached: its work is parked' },
   BARRIER_INCOMPARABLE: { retryable: false, summary: 'Evidence is of another history' },

@@ -151,6 +151,7 @@ async function applyChunk(
   const at = { epoch: checkpoint.backfill?.epoch ?? 0, offset: chunk.at, ordinal: ORDINAL_MAX };
   const state =
     parts.definition.projection.kind === 'fold' ? new BatchState(generation.session) : undefined;
+  const overwrites = state !== undefined || chunk.inOrder === true;
   const writes = new Map<string, { write: Write; origin: LogRecord }>();
   const parked: ParkedChange[] = [];
   for (const [index, { key, row }] of chunk.rows.entries()) {
@@ -174,8 +175,9 @@ async function applyChunk(
           continue;
         }
         writes.set(writeName(item.target, encodeKey(item.key)), {
-          // All chunks carry one stamp, and a later one knows more of a fold's group: it overwrites the earlier.
-          write: stamped(item, at, state === undefined ? 'snapshot' : 'repair'),
+          // All chunks carry one stamp, and a later one knows more of a fold's group, or is later in the history of
+          // an event: it overwrites the earlier.
+          write: stamped(item, at, overwrites ? 'repair' : 'snapshot'),
           origin,
         });
       }

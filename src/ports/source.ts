@@ -88,6 +88,11 @@ export interface SnapshotChunk {
   readonly at: number;
   /** Whether this was the last chunk of its table. */
   readonly tableDone: boolean;
+  /**
+   * Given if rows are only ever added to this table, and come in the order in which they were: what a projection puts
+   * for a later row takes the place of what it put for an earlier one.
+   */
+  readonly inOrder?: true;
 }
 
 export interface SnapshotOptions {

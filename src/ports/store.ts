@@ -2,6 +2,7 @@ import type { Caches } from './cache.ts';
 import type { Clock, Random } from './clock.ts';
 import type { KeyValue } from './key-value.ts';
 import type { Diagnose } from './diagnose.ts';
+import type { EventStore } from './events.ts';
 import type { Objects } from './objects.ts';
 import type { Replica } from './replica.ts';
 import type { Scan } from './scan.ts';
@@ -39,6 +40,7 @@ export interface Store<Client = unknown> extends AsyncDisposable {
   readonly keyValue?: KeyValue;
   /** Entries that are loaded once for all processes. */
   readonly caches?: Caches;
+  readonly events?: EventStore;
   readonly objects?: Objects;
   readonly scan?: Scan;
   /** Given if this is a read replica of another store of the application. */

@@ -1,4 +1,5 @@
 export type { MemoryClient, MemoryTable } from './client.ts';
+export { memoryEventSupports, type MemoryEvents } from './events.ts';
 export { memoryLedger, type MemoryLedger, type MemoryLedgerOptions } from './ledger.ts';
 export { memoryLog, type MemoryLog, type MemoryLogOptions } from './log.ts';
 export { memory, type MemoryOptions, type MemoryStore } from './memory.ts';

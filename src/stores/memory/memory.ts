@@ -1,8 +1,9 @@
-import { checkOptions } from '../../core/options.ts';
+import { checkOneOf, checkOptions } from '../../core/options.ts';
 import type { SinkSupports } from '../../ports/sink.ts';
 import type { Store, StoreContext, StoreDefinition } from '../../ports/store.ts';
 import { MemoryCaches } from './cache.ts';
 import { addTable, memoryClient, type MemoryClient, type MemoryTable } from './client.ts';
+import { addEventTable, MemoryEvents } from './events.ts';
 import { MemoryKeyValue } from './key-value.ts';
 import { MemoryObjects } from './objects.ts';
 import { MemoryScan } from './scan.ts';
@@ -18,6 +19,8 @@ export interface MemoryOptions {
   readonly tables?: Readonly<Record<string, MemoryTable>>;
   /** What the sink can do, to have less than everything: a fenced one, one without fold state. */
   readonly sink?: Partial<SinkSupports>;
+  /** Makes it an event store too: `events` appends, and flows read the table `events`. */
+  readonly capture?: 'events';
 }
 
 /** An open memory store: every port, and a way to die. */
@@ -26,6 +29,8 @@ export interface MemoryStore extends Store<MemoryClient> {
   readonly sink: MemorySink;
   readonly keyValue: MemoryKeyValue;
   readonly caches: MemoryCaches;
+  /** Of use with `capture: 'events'`. */
+  readonly events: MemoryEvents;
   readonly objects: MemoryObjects;
   readonly scan: MemoryScan;
   /** Ends it at once, as a killed process does: what is under way never reaches the state. */
@@ -38,7 +43,7 @@ export interface MemoryStore extends Store<MemoryClient> {
  * is played. Throws CONFIG_UNKNOWN_OPTION.
  */
 export function memory(options: MemoryOptions = {}): StoreDefinition<MemoryStore> {
-  checkOptions(options, ['state', 'tables', 'sink'], 'memory');
+  checkOptions(options, ['state', 'tables', 'sink', 'capture'], 'memory');
   const state = options.state ?? createMemoryState();
   return {
     system: 'memory',
@@ -46,6 +51,10 @@ export function memory(options: MemoryOptions = {}): StoreDefinition<MemoryStore
       await Promise.resolve();
       for (const [name, table] of Object.entries(options.tables ?? {}))
         if (!state.source.tables.has(name)) addTable(state, name, table);
+      if (options.capture !== undefined) {
+        checkOneOf(options.capture, 'memory.capture', ['events']);
+        addEventTable(state);
+      }
       state.source.history ||= context.random.id();
       return openedMemory(new Connection(state, context.name), context, {
         ...memorySinkSupports,
@@ -61,6 +70,7 @@ function openedMemory(
   sinkSupports: SinkSupports,
 ): MemoryStore {
   const { state } = connection;
+  const source = new MemorySource(connection, clock);
   const close = async (): Promise<void> => {
     connection.drop();
     await Promise.resolve();
@@ -69,7 +79,8 @@ function openedMemory(
     name,
     system: 'memory',
     client: memoryClient(connection),
-    source: new MemorySource(connection, clock),
+    source,
+    events: new MemoryEvents(connection, { source, clock, random }),
     sink: new MemorySink(connection, sinkSupports),
     keyValue: new MemoryKeyValue(connection, clock),
     caches: new MemoryCaches(connection, clock, random),

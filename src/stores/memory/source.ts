@@ -1,6 +1,7 @@
 import { decodeKey, decodeRow, encodeKey } from '../../core/codec.ts';
 import { TallyError } from '../../core/errors.ts';
 import type { Key, Row } from '../../core/row.ts';
+import { EVENTS_TABLE } from '../../ports/append.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type {
   Committed,
@@ -134,7 +135,10 @@ export class MemorySource implements Source<MemoryTransaction> {
         await this.#unit('read', to - from, () => undefined);
         if (options.signal.aborted) return;
         const chunk = inKeyOrder(rows.slice(from, to));
-        yield { table: name, rows: chunk, at: session.at, tableDone: to === rows.length };
+        const tableDone = to === rows.length;
+        // The key of an event is its position.
+        const inOrder = name === EVENTS_TABLE ? { inOrder: true as const } : {};
+        yield { table: name, rows: chunk, at: session.at, tableDone, ...inOrder };
         from = to;
       } while (from < rows.length);
     }
