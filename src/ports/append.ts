@@ -223,7 +223,7 @@ export function eventRowText(text: StoredText): string {
 }
 
 /** Bytes of an event, about: what bounds flushes and pages. */
-export function eventBytes({ data, metadata }: Pick<EventText, 'data' | 'metadata'>): number {
+function eventBytes({ data, metadata }: Pick<EventText, 'data' | 'metadata'>): number {
   return Buffer.byteLength(data) + Buffer.byteLength(metadata);
 }
 
