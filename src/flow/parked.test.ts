@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { TallyError } from '../core/errors.ts';
 import { encodeKey } from '../core/codec.ts';
 import { virtualClock } from '../faults/virtual-clock.ts';
@@ -140,22 +140,14 @@ test('a refused row that has no text is parked without it, not a failure of the 
 });
 
 test('a change that is too large for the ledger stops the flow by name, and nothing of it is taken for parked', async () => {
-  const { ledger, take } = await table();
-  const { guard } = await take('two');
+  const { ledger, parked } = await table();
   const full = new TallyError('ROW_TOO_LARGE', { what: 'a value is over its limit' });
-  const parked = await ParkedWork.load({
-    ledger: { ...ledger, commit: () => Promise.reject(full) },
-    clock,
-    flow: 'f',
-    generation: 1,
-    parkedMax: 10,
-    guard,
-  }).catch(() => undefined);
-  const parking = parked?.park([change('a', 1)]);
-  await expect(parking).rejects.toMatchObject({
+  const commit = vi.spyOn(ledger, 'commit').mockRejectedValueOnce(full);
+  await expect(parked.park([change('a', 1)])).rejects.toMatchObject({
     code: 'ROW_TOO_LARGE',
     message: expect.stringContaining('flow f'),
     cause: full,
   });
-  expect(parked?.size).toBe(0);
+  expect(commit).toHaveBeenCalledTimes(1);
+  expect(parked.size).toBe(0);
 });
