@@ -6,6 +6,7 @@ import { systemClock } from '../src/runtime/clock.ts';
 import { systemRandom } from '../src/runtime/random.ts';
 import { columnar, duckdb } from '../src/stores/duckdb/index.ts';
 import { files, segmentLog } from '../src/stores/files/index.ts';
+import * as memcached from '../src/stores/memcached/index.ts';
 import { memory, memoryLedger, memoryLog } from '../src/stores/memory/index.ts';
 import * as postgres from '../src/stores/postgres/index.ts';
 import * as redis from '../src/stores/redis/index.ts';
@@ -80,6 +81,7 @@ async function pageOf(dir: string): Promise<string> {
       scan: {},
     },
     redis: { sink: { ...redis.sinkSupports }, keyValue: { ...redis.keyValueSupports }, scan: {} },
+    memcached: { keyValue: { ...memcached.keyValueSupports } },
     sqlite: await offerOf(sqlite({ file: join(dir, 'store.db') })),
     'duckdb, documents': await offerOf(duckdb({ file: join(dir, 'documents.duckdb') })),
     'duckdb, columnar': await offerOf(

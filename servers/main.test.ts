@@ -23,6 +23,8 @@ test('refuses a command or a server that it does not know, with its usage', asyn
   for (const args of [[], ['start'], ['up', 'oracle']]) {
     const { code, stderr } = await servers(...args);
     expect(code).toBe(2);
-    expect(stderr).toContain('usage: npm run servers -- up|down|status|find [postgres] [redis]');
+    expect(stderr).toContain(
+      'usage: npm run servers -- up|down|status|find [postgres] [redis] [memcached]',
+    );
   }
 });

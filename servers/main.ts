@@ -4,16 +4,18 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { home, ServerUnavailable, unprivileged } from './place.ts';
+import { findMemcached } from './memcached-binary.ts';
+import { startMemcached } from './memcached.ts';
 import { findPostgres } from './postgres-binaries.ts';
 import { startPostgres } from './postgres.ts';
 import { isAlive, killTree, signalTo } from './process.ts';
 import { findRedis } from './redis-binary.ts';
 import { startRedis } from './redis.ts';
 
-// npm run servers -- up|down|status|find [postgres] [redis]
+// npm run servers -- up|down|status|find [postgres] [redis] [memcached]
 // Servers that stay until they are taken down, for working on an application. Tests start their own.
 
-const names = ['postgres', 'redis'] as const;
+const names = ['postgres', 'redis', 'memcached'] as const;
 type Name = (typeof names)[number];
 
 interface Running {
@@ -26,11 +28,19 @@ interface Running {
 const variables: Readonly<Record<Name, string>> = {
   postgres: 'TALLY_POSTGRES_URL',
   redis: 'TALLY_REDIS_URL',
+  memcached: 'TALLY_MEMCACHED_URL',
 };
 
 const starts: Readonly<Record<Name, () => Promise<Running>>> = {
   postgres: () => startPostgres({ life: 'outlives-us', settings: { fsync: 'on' } }),
   redis: () => startRedis({ life: 'outlives-us' }),
+  memcached: () => startMemcached({ life: 'outlives-us' }),
+};
+
+const finds: Readonly<Record<Name, () => Promise<{ version: string; how: string }>>> = {
+  postgres: async () => findPostgres(await unprivileged()),
+  redis: () => findRedis(),
+  memcached: findMemcached,
 };
 
 type Command = (name: Name) => Promise<void>;
@@ -77,8 +87,7 @@ async function find(name: Name): Promise<void> {
     console.log(`${name}: ${variables[name]} is set`);
     return;
   }
-  const { version, how } =
-    name === 'postgres' ? await findPostgres(await unprivileged()) : await findRedis();
+  const { version, how } = await finds[name]();
   console.log(`${name} ${version} (${how})`);
 }
 

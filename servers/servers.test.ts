@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createClient } from 'redis';
 import { describe, expect, test } from 'vitest';
-import { hasPostgres, hasRedis } from '../test/support/servers.ts';
-import { ServerUnavailable, startPostgres, startRedis } from './index.ts';
+import { hasMemcached, hasPostgres, hasRedis } from '../test/support/servers.ts';
+import { ServerUnavailable, startMemcached, startPostgres, startRedis } from './index.ts';
+import { versionOf } from './memcached.ts';
 import { query } from './postgres.ts';
 import { childrenOf, isAlive } from './process.ts';
 import { findRedis } from './redis-binary.ts';
@@ -181,5 +182,26 @@ describe.skipIf(!hasRedis)('Redis', () => {
     await expect
       .poll(() => onRedis(replica.url, (client) => client.get('copied')), { timeout: 20_000 })
       .toBe('yes');
+  });
+});
+
+describe.skipIf(!hasMemcached)('Memcached', () => {
+  test('gets a port of its own each time it is started, and leaves nothing when stopped', async () => {
+    const [one, two] = await Promise.all([startMemcached(), startMemcached()]);
+    expect(one.port).not.toBe(two.port);
+    await Promise.all([one.stop(), two.stop()]);
+    expect(await isAlive(one.pid)).toBe(false);
+    expect(await versionOf(one.port)).toBe('');
+    expect(await isThere(one.dir)).toBe(false);
+  });
+
+  test('starts again on its port after a kill, with other settings', async () => {
+    await using server = await startMemcached();
+    const { pid, port } = server;
+    await server.kill();
+    expect(await isAlive(pid)).toBe(false);
+    await server.restart({ I: '2m' });
+    expect(server.port).toBe(port);
+    expect(await versionOf(port)).toMatch(/^VERSION /);
   });
 });

@@ -7,6 +7,7 @@ import {
   type RedisFlavour,
   type RedisServer,
   ServerUnavailable,
+  startMemcached,
   startPostgres,
   startRedis,
 } from '../../servers/index.ts';
@@ -49,11 +50,12 @@ function answer(response: ServerResponse, servers: SharedServers): void {
 }
 
 async function startAll(stops: Stop[]): Promise<SharedServers> {
-  const [postgres, redis] = await Promise.all([
+  const [postgres, redis, memcached] = await Promise.all([
     shared('PostgreSQL', process.env['TALLY_POSTGRES_URL'], startWantedPostgres, stops),
     shared('Redis', process.env['TALLY_REDIS_URL'], startWantedRedis, stops),
+    shared('Memcached', process.env['TALLY_MEMCACHED_URL'], startMemcached, stops),
   ]);
-  return { postgres, redis };
+  return { postgres, redis, memcached };
 }
 
 const versions: readonly PostgresVersion[] = ['15', '16', '17', '18'];

@@ -11,6 +11,7 @@ export type SharedServer =
 export interface SharedServers {
   readonly postgres: SharedServer;
   readonly redis: SharedServer;
+  readonly memcached: SharedServer;
 }
 
 // The first file that gets here starts the servers; the others find them running.
@@ -19,6 +20,7 @@ const servers = await askForServers();
 /** Whether the servers can be had: `describe.skipIf(!hasPostgres)`. With TALLY_REQUIRE_SERVERS=1 a missing one fails instead. */
 export const hasPostgres: boolean = isThere('PostgreSQL', servers.postgres);
 export const hasRedis: boolean = isThere('Redis', servers.redis);
+export const hasMemcached: boolean = isThere('Memcached', servers.memcached);
 
 /** The PostgreSQL that all tests of this run share, as its superuser. Make a database of your own there: `freshDatabase`. */
 export function postgresUrl(): string {
@@ -131,6 +133,11 @@ export async function freshRedis(): Promise<FreshRedis> {
         }
       }),
   };
+}
+
+/** Keys of one's own in the Memcached that all tests of this run share: it forgets them by itself. */
+export function freshMemcached(): { readonly url: string; readonly prefix: string } {
+  return { url: urlOf('Memcached', servers.memcached), prefix: freshPrefix() };
 }
 
 /** A beginning of keys (and of names of slots, consumer groups, functions) that nobody else uses. */
