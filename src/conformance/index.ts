@@ -35,3 +35,4 @@ export {
   type ObjectsSubject,
 } from './objects.ts';
 export { cacheConformance, type CacheConformanceOptions, type CacheSubject } from './cache.ts';
+export { eventsConformance, type EventsConformanceOptions, type EventsSubject } from './events.ts';

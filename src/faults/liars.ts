@@ -1,3 +1,4 @@
+export { eventsLiars } from './liars-events.ts';
 export { keyValueLiars } from './liars-key-value.ts';
 export { leaseLiars, ledgerLiars } from './liars-ledger.ts';
 export { logLiars } from './liars-log.ts';

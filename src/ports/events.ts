@@ -135,8 +135,11 @@ export interface EventStoreSupports {
   readonly durable: boolean;
   /** Processes on several machines can append and read. */
   readonly shared: boolean;
-  /** `appendIn` is offered: events commit with rows of the application, or not at all. */
-  readonly transactions: boolean;
+  /**
+   * How far `appendIn` is offered, by which events commit with rows of the application or not at all. `exclusive`:
+   * while such a transaction is open every other append waits for it; `concurrent`: those to its streams alone.
+   */
+  readonly transactions: 'none' | 'exclusive' | 'concurrent';
   /** The store itself refuses UPDATE, DELETE and TRUNCATE of events, whoever tries it. */
   readonly refusesChange: boolean;
   /** The most that `data` and `metadata` of one event may have as text, together. */
@@ -169,9 +172,9 @@ export interface EventStore<Tx = unknown> {
   appendMany(appends: readonly StreamAppend[]): Promise<readonly Appended[]>;
   /**
    * Appends within the application's own transaction: events and rows commit together. Versions are certain at once,
-   * positions are allotted after the commit, so that nobody else waits while the transaction goes on; only appends to
-   * the same streams do. Throws as {@link EventStore.append}, and CAPABILITY_MISSING where `supports.transactions` is
-   * false. After an error the transaction can go on where the store allows it, without these events.
+   * positions may be allotted after the commit. Who waits meanwhile, `supports.transactions` says. Throws as
+   * {@link EventStore.append}, and CAPABILITY_MISSING where it is `none`. After STREAM_CONFLICT the transaction can go
+   * on, without these events.
    */
   appendIn(tx: Tx, appends: readonly StreamAppend[]): Promise<readonly Placed[]>;
   /** The events of a stream in pages bounded in rows and bytes; none if there is no such stream. */
@@ -180,6 +183,8 @@ export interface EventStore<Tx = unknown> {
   readAll(range?: AllRange): AsyncIterable<EventPage>;
   /** {@link EventStore.readAll} that does not end: waits for what comes. An empty page says that a filter has passed on. */
   follow(range: FollowRange): AsyncIterable<EventPage>;
+  /** The event of this id, if there is one. */
+  find(id: string): Promise<StoredEvent | undefined>;
   /** The version of a stream: how many events it has. 0: there is none. */
   version(stream: string): Promise<number>;
   /** The position of the newest event. What was committed before the call is at or below it. */

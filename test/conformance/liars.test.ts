@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
 import type { SuiteRunner } from '../../src/conformance/harness.ts';
+import { eventsConformance } from '../../src/conformance/events.ts';
 import { keyValueConformance } from '../../src/conformance/key-value.ts';
 import { leaseConformance } from '../../src/conformance/leases.ts';
 import { ledgerConformance } from '../../src/conformance/ledger.ts';
@@ -10,6 +11,7 @@ import { scanConformance } from '../../src/conformance/scan.ts';
 import { sinkConformance } from '../../src/conformance/sink.ts';
 import { sourceConformance } from '../../src/conformance/source.ts';
 import {
+  eventsLiars,
   keyValueLiars,
   leaseLiars,
   ledgerLiars,
@@ -23,9 +25,11 @@ import {
 import type { Ledger } from '../../src/ports/ledger.ts';
 import type { Log } from '../../src/ports/log.ts';
 import { createMemoryState, memoryLedger, memoryLog } from '../../src/stores/memory/index.ts';
+import { memoryEventSupports } from '../../src/stores/memory/events.ts';
 import { memoryKeyValueSupports } from '../../src/stores/memory/key-value.ts';
 import { memoryObjectsSupports } from '../../src/stores/memory/objects.ts';
 import {
+  memoryEvents,
   memoryKeyValue,
   memoryObjects,
   memoryScan,
@@ -103,6 +107,14 @@ catches('key-value store', keyValueLiars, ({ test: add }, wrap) =>
     test: add,
     supports: memoryKeyValueSupports,
     open: async () => wrapped(await memoryKeyValue(), 'keyValue', wrap),
+  }),
+);
+
+catches('event store', eventsLiars, ({ test: add }, wrap) =>
+  eventsConformance({
+    test: add,
+    supports: memoryEventSupports,
+    open: async () => wrapped(await memoryEvents(), 'events', wrap),
   }),
 );
 

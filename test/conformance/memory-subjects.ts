@@ -1,3 +1,4 @@
+import type { EventsSubject } from '../../src/conformance/events.ts';
 import type { KeyValueSubject } from '../../src/conformance/key-value.ts';
 import type { ObjectsSubject } from '../../src/conformance/objects.ts';
 import type { KeyedRow, ScanSubject } from '../../src/conformance/scan.ts';
@@ -133,6 +134,29 @@ export async function memoryKeyValue(): Promise<KeyValueSubject> {
     },
     advance: async (delayMs) => {
       nowMs += delayMs;
+    },
+    reopen: () => held.reopen(),
+    dispose: () => held.store.close(),
+  };
+}
+
+export async function memoryEvents(): Promise<EventsSubject> {
+  let turnedMs = 0;
+  const clock: Clock = { ...systemClock, nowMs: () => systemClock.nowMs() + turnedMs };
+  const held = await Restartable.open({ capture: 'events' }, clock);
+  const { state } = held;
+  return {
+    get events() {
+      return held.store.events;
+    },
+    write: async (work) => (await held.store.source.write(work)).value,
+    another: async () =>
+      (await memory({ state, capture: 'events' }).open({ ...context, clock })).events,
+    tamper: async () => {
+      state.source.tables.get('events')?.rows.clear();
+    },
+    advance: (byMs) => {
+      turnedMs += byMs;
     },
     reopen: () => held.reopen(),
     dispose: () => held.store.close(),

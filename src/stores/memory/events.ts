@@ -40,7 +40,7 @@ import type { MemoryTransaction } from './transaction.ts';
 export const memoryEventSupports: EventStoreSupports = {
   durable: false,
   shared: false,
-  transactions: true,
+  transactions: 'exclusive',
   // Its table is one of a Map: whoever holds the state can do anything.
   refusesChange: false,
   eventBytesMax: EVENT_BYTES_MAX,
@@ -146,6 +146,11 @@ export class MemoryEvents implements EventStore<MemoryTransaction> {
       after = page.through;
       yield page;
     }
+  }
+
+  async find(id: string): Promise<StoredEvent | undefined> {
+    const found = await this.#look(({ ids }) => ids.get(id));
+    return found === undefined ? undefined : storedEvent(found);
   }
 
   async version(stream: string): Promise<number> {
