@@ -37,6 +37,9 @@ export const crashPoints = [
   'effects.before-effect',
   'effects.before-commit',
   'effects.after-effect-before-answer',
+  'command.before-append',
+  'command.after-append-before-answer',
+  'command.after-handling-before-kept',
 ] as const;
 
 export type CrashPoint = (typeof crashPoints)[number];

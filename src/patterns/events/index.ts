@@ -1,0 +1,20 @@
+export {
+  aggregates,
+  type Aggregate,
+  type Aggregates,
+  type AggregatesOptions,
+  type Handled,
+  type HandleOptions,
+} from './aggregates.ts';
+export {
+  decider,
+  isRefusal,
+  refuse,
+  type Decider,
+  type DeciderOptions,
+  type SnapshotPolicy,
+} from './decider.ts';
+export type { DataOf, DeciderTypes, DomainEvent, EventType, Upcast } from './event.ts';
+export type { ReplayRange } from './replay.ts';
+export { keyValueSnapshots, type Snapshot, type Snapshots } from './snapshots.ts';
+export type { EventTypes, WrittenEvent } from './upcast.ts';
