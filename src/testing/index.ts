@@ -6,6 +6,8 @@ export {
   type GivenRow,
   type WrittenRow,
 } from './source-rows.ts';
+export { decision, type Decided, type DecisionStory } from './decision.ts';
+export { readsGolden, recordGolden } from './golden.ts';
 export { projection, type Outcome, type ParkedRow, type ProjectionStory } from './projection.ts';
 export {
   createMemoryState,

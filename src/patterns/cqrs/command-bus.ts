@@ -19,7 +19,7 @@ import type {
 } from './command.ts';
 
 /** Commands by name. */
-export type Commands = Readonly<Record<string, Command<never>>>;
+export type Commands = Readonly<Record<string, Command>>;
 
 /** What is said with a command when it is sent. */
 export interface SendOptions<Actor> {
@@ -170,7 +170,7 @@ class Bus<Actor, Declared extends Commands> {
   #command(name: string): Command {
     const { commands } = this.#options;
     const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
-    if (command !== undefined) return command as unknown as Command;
+    if (command !== undefined) return command;
     const near = suggest(name, Object.keys(commands));
     throw new TallyError('COMMAND_INVALID', {
       what: `there is no command ${JSON.stringify(name.slice(0, 80))}`,
