@@ -24,6 +24,8 @@ function sorted(value: Value): Value {
   const prototype: unknown = Object.getPrototypeOf(value);
   // Left as it is, for the encoding to refuse: the members of a Date do not say which it is.
   if (prototype !== Object.prototype && prototype !== null) return value;
-  const entries = Object.entries(value as Row).toSorted(([left], [right]) => (left < right ? -1 : 1));
+  const entries = Object.entries(value as Row).toSorted(([left], [right]) =>
+    left < right ? -1 : 1,
+  );
   return Object.fromEntries(entries.map(([name, item]) => [name, sorted(item)]));
 }

@@ -75,9 +75,9 @@ function valueOf<Output>(answer: SchemaAnswer<Output>, refusal: () => Refusal): 
   if (answer.issues === undefined) return answer.value;
   const { code, what, where, mend } = refusal();
   const issues = answer.issues.slice(0, ISSUES_KEPT_MAX).map(issueOf);
-  const shown = issues.slice(0, ISSUES_SHOWN_MAX).map(({ path, message }) =>
-    path === '' ? message : `${path}: ${message}`,
-  );
+  const shown = issues
+    .slice(0, ISSUES_SHOWN_MAX)
+    .map(({ path, message }) => (path === '' ? message : `${path}: ${message}`));
   const more = answer.issues.length - shown.length;
   throw new TallyError(code, {
     what: `${what} does not fit its schema: ${shown.join('; ')}${more > 0 ? `; and ${more} more` : ''}`,

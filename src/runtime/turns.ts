@@ -1,7 +1,7 @@
 import { TallyError } from '../core/errors.ts';
 
 /** Callers that wait for their turn, all names together. Behind ten thousand, nobody is served in time. */
-export const TURNS_WAITING_MAX = 10_000;
+const TURNS_WAITING_MAX = 10_000;
 
 /**
  * One at a time for each name, in the order of asking. Within a process it spares work on one record the conflicts that it

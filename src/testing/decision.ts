@@ -45,7 +45,9 @@ export interface Decided<Types extends DeciderTypes> {
  *   .when({ kind: 'withdraw', cents: 500 })
  *   .thenRefuses('insufficient-funds');
  */
-export function decision<Types extends DeciderTypes>(decider: Decider<Types>): DecisionStory<Types> {
+export function decision<Types extends DeciderTypes>(
+  decider: Decider<Types>,
+): DecisionStory<Types> {
   return new Story(decider, [], []);
 }
 
@@ -81,7 +83,11 @@ class Story<Types extends DeciderTypes> implements DecisionStory<Types> {
   async thenRefuses(reason: string): Promise<void> {
     const { refused, events } = await this.#ofCommand();
     const found = refused === undefined ? { decided: events } : refused.details['reason'];
-    assert.deepEqual(found, reason, refused === undefined ? 'the command was not refused' : undefined);
+    assert.deepEqual(
+      found,
+      reason,
+      refused === undefined ? 'the command was not refused' : undefined,
+    );
   }
 
   async thenIs(state: Types['state']): Promise<void> {
@@ -101,7 +107,11 @@ class Story<Types extends DeciderTypes> implements DecisionStory<Types> {
       const at = { stream: 'the story', version };
       state = evolved(this.#decider, before, stored, at);
       const again = evolved(this.#decider, before, stored, at);
-      assert.deepEqual(again, state, `evolve was asked twice about ${event.type} and answered differently`);
+      assert.deepEqual(
+        again,
+        state,
+        `evolve was asked twice about ${event.type} and answered differently`,
+      );
       return stored;
     };
     for (const event of this.#given) await apply(event);
@@ -110,7 +120,8 @@ class Story<Types extends DeciderTypes> implements DecisionStory<Types> {
       try {
         events = await this.#decide(command, state);
       } catch (error) {
-        if (!isTallyError(error, 'COMMAND_REFUSED') || index < this.#commands.length - 1) throw error;
+        if (!isTallyError(error, 'COMMAND_REFUSED') || index < this.#commands.length - 1)
+          throw error;
         return { state, events: [], refused: error };
       }
       const decided: Types['event'][] = [];
@@ -120,7 +131,10 @@ class Story<Types extends DeciderTypes> implements DecisionStory<Types> {
     return { state, events, refused: undefined };
   }
 
-  async #decide(given: Types['command'], state: Types['state']): Promise<readonly Types['event'][]> {
+  async #decide(
+    given: Types['command'],
+    state: Types['state'],
+  ): Promise<readonly Types['event'][]> {
     const { command: schema } = this.#decider;
     const command =
       schema === undefined

@@ -47,7 +47,11 @@ export async function readsGolden<Types extends DeciderTypes>(
     assert.ok(name !== undefined, `${file} is not named NAME.vVERSION.json`);
     for (const [index, { written, read }] of (await samplesIn(join(folder, file))).entries()) {
       const event = await types.read({ type: name, schemaVersion: Number(version), data: written });
-      assert.deepEqual(event, read, `event ${index + 1} of ${file} is read as something else than it was`);
+      assert.deepEqual(
+        event,
+        read,
+        `event ${index + 1} of ${file} is read as something else than it was`,
+      );
     }
   }
 }
@@ -69,7 +73,10 @@ export async function recordGolden<Types extends DeciderTypes>(
     await decider.types.check(event, 'recordGolden');
     const file = fileOf(event.type, decider.types.versionOf(event.type));
     const data = event.data as Value;
-    byFile.set(file, [...(byFile.get(file) ?? []), { written: data, read: { type: event.type, data } }]);
+    byFile.set(file, [
+      ...(byFile.get(file) ?? []),
+      { written: data, read: { type: event.type, data } },
+    ]);
   }
   const added = [...byFile].filter(([file]) => !present.includes(file));
   for (const [file, samples] of added) {

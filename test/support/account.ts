@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { unreachable } from '../../src/core/errors.ts';
 import { decider, refuse, type Decider } from 'tallystick/events';
 
 /** A small aggregate for tests: everything a decider can have. */
@@ -11,7 +12,10 @@ export type AccountTypes = {
   readonly state: { readonly open: boolean; readonly cents: number; readonly moves: number };
   readonly event:
     | { readonly type: 'opened'; readonly data: { readonly owner: string } }
-    | { readonly type: 'deposited'; readonly data: { readonly cents: number; readonly currency: string } }
+    | {
+        readonly type: 'deposited';
+        readonly data: { readonly cents: number; readonly currency: string };
+      }
     | { readonly type: 'withdrawn'; readonly data: { readonly cents: number } }
     | { readonly type: 'closed'; readonly data: Record<string, never> };
 };
@@ -48,6 +52,8 @@ export function accountDecider({ snapshot }: AccountOptions = {}): Decider<Accou
                 { type: 'withdrawn', data: { cents: state.cents } },
                 { type: 'closed', data: {} },
               ];
+        default:
+          return unreachable(command);
       }
     },
     evolve: (state, event) => {
@@ -61,6 +67,8 @@ export function accountDecider({ snapshot }: AccountOptions = {}): Decider<Accou
           return { ...state, cents: state.cents - event.data.cents, moves };
         case 'closed':
           return { ...state, open: false, moves };
+        default:
+          return unreachable(event);
       }
     },
     events: {

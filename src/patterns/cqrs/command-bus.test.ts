@@ -17,7 +17,10 @@ const evidence: Evidence = new Map([['bank', [{ epoch: 1, offset: 7 }]]]);
 
 /** A handler that can be watched. */
 function greeter(): {
-  readonly calls: { readonly input: { to: string; times: number }; readonly context: CommandContext }[];
+  readonly calls: {
+    readonly input: { to: string; times: number };
+    readonly context: CommandContext;
+  }[];
   readonly greet: ReturnType<typeof greeting>;
 } {
   const calls: { input: { to: string; times: number }; context: CommandContext }[] = [];
@@ -74,14 +77,42 @@ describe('a command', () => {
 
   test.each<[string, string, unknown, object, string, RegExp]>([
     ['has no name that is known', 'gret', {}, {}, 'COMMAND_INVALID', /did you mean greet/],
-    ['has the name of something in every object', 'constructor', {}, {}, 'COMMAND_INVALID', /there is no command/],
+    [
+      'has the name of something in every object',
+      'constructor',
+      {},
+      {},
+      'COMMAND_INVALID',
+      /there is no command/,
+    ],
     ['does not fit', 'greet', { to: '' }, {}, 'COMMAND_INVALID', /to: /],
     ['is nothing', 'greet', undefined, {}, 'COMMAND_INVALID', /greet/],
-    ['is not allowed by the command', 'greet', { to: 'the king' }, {}, 'COMMAND_FORBIDDEN', /may not send greet/],
+    [
+      'is not allowed by the command',
+      'greet',
+      { to: 'the king' },
+      {},
+      'COMMAND_FORBIDDEN',
+      /may not send greet/,
+    ],
     ['has an empty key', 'greet', { to: 'Ada' }, { key: '' }, 'COMMAND_INVALID', /key/],
-    ['has a key that is too long', 'greet', { to: 'Ada' }, { key: 'k'.repeat(201) }, 'COMMAND_INVALID', /key/],
+    [
+      'has a key that is too long',
+      'greet',
+      { to: 'Ada' },
+      { key: 'k'.repeat(201) },
+      'COMMAND_INVALID',
+      /key/,
+    ],
     ['has a key that is no text', 'greet', { to: 'Ada' }, { key: 7 }, 'COMMAND_INVALID', /key/],
-    ['has a misspelt option', 'greet', { to: 'Ada' }, { acter: 1 }, 'CONFIG_UNKNOWN_OPTION', /actor/],
+    [
+      'has a misspelt option',
+      'greet',
+      { to: 'Ada' },
+      { acter: 1 },
+      'CONFIG_UNKNOWN_OPTION',
+      /actor/,
+    ],
   ])('that %s is refused before its handler', async (_what, name, input, options, code, says) => {
     const { calls, greet } = greeter();
     await expect(busOf(greet).dispatch(name, input, options)).rejects.toMatchObject({
@@ -94,10 +125,14 @@ describe('a command', () => {
   test('is refused by the bus for an actor before its input is looked at', async () => {
     const { calls, greet } = greeter();
     const bus = busOf(greet, { authorise: ({ actor }) => actor?.name === 'Ada' });
-    await expect(bus.dispatch('greet', 'nonsense', { actor: { name: 'Eve' } })).rejects.toMatchObject({
+    await expect(
+      bus.dispatch('greet', 'nonsense', { actor: { name: 'Eve' } }),
+    ).rejects.toMatchObject({
       code: 'COMMAND_FORBIDDEN',
     });
-    await expect(bus.dispatch('greet', { to: 'you' })).rejects.toMatchObject({ code: 'COMMAND_FORBIDDEN' });
+    await expect(bus.dispatch('greet', { to: 'you' })).rejects.toMatchObject({
+      code: 'COMMAND_FORBIDDEN',
+    });
     await bus.send('greet', { to: 'you', times: 1 }, { actor: { name: 'Ada' } });
     expect(calls).toHaveLength(1);
   });
@@ -105,8 +140,12 @@ describe('a command', () => {
   test('that needs a key is refused without one', async () => {
     const { greet } = greeter();
     const bus = busOf({ ...greet, key: 'required' });
-    await expect(bus.dispatch('greet', { to: 'Ada' })).rejects.toMatchObject({ code: 'COMMAND_INVALID' });
-    await expect(bus.dispatch('greet', { to: 'Ada' }, { key: 'k' })).resolves.toMatchObject({ value: 'hello Ada' });
+    await expect(bus.dispatch('greet', { to: 'Ada' })).rejects.toMatchObject({
+      code: 'COMMAND_INVALID',
+    });
+    await expect(bus.dispatch('greet', { to: 'Ada' }, { key: 'k' })).resolves.toMatchObject({
+      value: 'hello Ada',
+    });
   });
 
   test('fails as its handler fails', async () => {
@@ -124,11 +163,25 @@ describe('what cannot work is refused where it is declared', () => {
   test.each<[string, object, string]>([
     ['a misspelt option', { around2: () => undefined }, 'CONFIG_UNKNOWN_OPTION'],
     ['a command without handler', { commands: { greet: {} } }, 'CONFIG_INVALID'],
-    ['a schema that is none', { commands: { greet: { input: {}, handle: () => 1 } } }, 'CONFIG_INVALID'],
-    ['a word for key', { commands: { greet: { key: 'always', handle: () => 1 } } }, 'CONFIG_INVALID'],
-    ['a misspelt command option', { commands: { greet: { handel: 1, handle: () => 1 } } }, 'CONFIG_UNKNOWN_OPTION'],
+    [
+      'a schema that is none',
+      { commands: { greet: { input: {}, handle: () => 1 } } },
+      'CONFIG_INVALID',
+    ],
+    [
+      'a word for key',
+      { commands: { greet: { key: 'always', handle: () => 1 } } },
+      'CONFIG_INVALID',
+    ],
+    [
+      'a misspelt command option',
+      { commands: { greet: { handel: 1, handle: () => 1 } } },
+      'CONFIG_UNKNOWN_OPTION',
+    ],
   ])('%s', (_what, options, code) => {
-    expect(() => commandBus({ commands: {}, ...options })).toThrow(expect.objectContaining({ code }));
+    expect(() => commandBus({ commands: {}, ...options })).toThrow(
+      expect.objectContaining({ code }),
+    );
   });
 
   test('answers in a store that keeps everything for ever', async () => {
@@ -137,7 +190,9 @@ describe('what cannot work is refused where it is declared', () => {
     const forEver = Object.assign(Object.create(keyValue) as typeof keyValue, {
       supports: { ...keyValue.supports, ttlResolutionMs: undefined },
     });
-    expect(() => keyValueAnswers(forEver)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+    expect(() => keyValueAnswers(forEver)).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID' }),
+    );
   });
 });
 
@@ -164,7 +219,9 @@ test('the two seams see a command in this order, and what is refused passes only
   );
   expect(greet).toBeDefined();
   expect(await bus.dispatch('greet', { to: 'Ada' })).toMatchObject({ value: 'hello Ada!' });
-  await expect(bus.dispatch('greet', { to: '' })).rejects.toMatchObject({ code: 'COMMAND_INVALID' });
+  await expect(bus.dispatch('greet', { to: '' })).rejects.toMatchObject({
+    code: 'COMMAND_INVALID',
+  });
   expect(seen).toEqual([
     'in greet {"to":"Ada"}',
     'inner {"to":"Ada","times":1}',
@@ -181,13 +238,15 @@ describe('with answers kept, a key', () => {
     const one = greeter();
     const other = greeter();
     const kept = keyValueAnswers(answers.keyValue);
-    const first = await busOf(one.greet, { answers: kept }).send('greet', { to: 'Ada', times: 1 }, { key: 'k' });
+    const first = await busOf(one.greet, { answers: kept }).send(
+      'greet',
+      { to: 'Ada', times: 1 },
+      { key: 'k' },
+    );
     await runInContext(noEvidence, async () => {
-      const again = await busOf(other.greet, { answers: keyValueAnswers(answers.keyValue) }).dispatch(
-        'greet',
-        { times: 1, to: 'Ada' },
-        { key: 'k', correlationId: 'c' },
-      );
+      const again = await busOf(other.greet, {
+        answers: keyValueAnswers(answers.keyValue),
+      }).dispatch('greet', { times: 1, to: 'Ada' }, { key: 'k', correlationId: 'c' });
       expect(again).toEqual({ ...first, repeated: true, correlationId: 'c' });
       expect(currentEvidence()).toEqual(evidence);
     });
@@ -240,17 +299,24 @@ describe('with answers kept, a key', () => {
     const { calls, greet } = greeter();
     const told: unknown[] = [];
     const bus = busOf(greet, {
-      answers: { get: () => Promise.reject(new Error('away')), keep: () => Promise.reject(new Error('away')) },
+      answers: {
+        get: () => Promise.reject(new Error('away')),
+        keep: () => Promise.reject(new Error('away')),
+      },
       onAnswerError: (error) => told.push(error),
     });
-    expect(await bus.dispatch('greet', { to: 'Ada' }, { key: 'k' })).toMatchObject({ value: 'hello Ada' });
+    expect(await bus.dispatch('greet', { to: 'Ada' }, { key: 'k' })).toMatchObject({
+      value: 'hello Ada',
+    });
     expect([calls.length, told.length]).toEqual([1, 2]);
   });
 
   test('whose input cannot be compared is refused', async () => {
     await using answers = await store();
     const bus = commandBus({
-      commands: { work: command<Date, number>({ handle: () => ({ value: 1, evidence: noEvidence }) }) },
+      commands: {
+        work: command<Date, number>({ handle: () => ({ value: 1, evidence: noEvidence }) }),
+      },
       answers: keyValueAnswers(answers.keyValue),
     });
     await expect(bus.send('work', new Date(0), { key: 'k' })).rejects.toMatchObject({

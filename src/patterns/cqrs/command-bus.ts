@@ -96,7 +96,7 @@ const commandNames = ['input', 'key', 'authorise', 'handle'] as const;
 const sendNames = ['actor', 'key', 'correlationId', 'causationId', 'signal'] as const;
 
 /** Characters of a key; a UUID has 36. */
-export const KEY_CHARACTERS_MAX = 200;
+const KEY_CHARACTERS_MAX = 200;
 
 /**
  * Declares a command bus: one way in for everything that changes something. It has exactly two seams for code of your own,
@@ -117,7 +117,11 @@ export function commandBus<Actor, const Declared extends Commands>(
     if (typeof command.handle !== 'function')
       throw invalid(fieldPath(path, 'handle'), 'is not a function', 'give what carries it out');
     if (command.input !== undefined && !isStandardSchema(command.input))
-      throw invalid(fieldPath(path, 'input'), 'is not a schema', 'give one that speaks Standard Schema 1');
+      throw invalid(
+        fieldPath(path, 'input'),
+        'is not a schema',
+        'give one that speaks Standard Schema 1',
+      );
   }
   const bus = new Bus(options);
   return {
@@ -151,15 +155,14 @@ class Bus<Actor, Declared extends Commands> {
   async #carryOut(given: unknown, context: CommandContext<Actor>): Promise<CommandAnswer<unknown>> {
     const command = this.#command(context.name);
     const { authorise } = this.#options;
-    if (authorise !== undefined && (await authorise(context)) !== true) throw forbidden(context);
+    if (authorise !== undefined && !isYes(await authorise(context))) throw forbidden(context);
     const input = await inputOf(command, given, context);
     const allowed = await command.authorise?.(input, context);
-    if (command.authorise !== undefined && allowed !== true) throw forbidden(context);
+    if (command.authorise !== undefined && !isYes(allowed)) throw forbidden(context);
     checkKey(command, context);
     const { answers } = this.#options;
     const { key } = context;
-    if (key === undefined || answers === undefined)
-      return this.#handled(command, input, context);
+    if (key === undefined || answers === undefined) return this.#handled(command, input, context);
     // One at a time for each key: two that come together would both find no answer.
     // Compared as it was sent: what a schema makes of it may change from one version of the code to the next.
     const digest = digestOfCommand(context.name, given);
@@ -182,7 +185,10 @@ class Bus<Actor, Declared extends Commands> {
   async #once(
     command: Command,
     input: unknown,
-    { digest, ...context }: CommandContext<Actor> & { readonly key: string; readonly digest: string },
+    {
+      digest,
+      ...context
+    }: CommandContext<Actor> & { readonly key: string; readonly digest: string },
     answers: Answers,
   ): Promise<CommandAnswer<unknown>> {
     const { key, correlationId } = context;
@@ -226,7 +232,16 @@ class Bus<Actor, Declared extends Commands> {
   }
 }
 
-async function inputOf(command: Command, given: unknown, { name }: CommandContext): Promise<unknown> {
+/** Only true is a yes: a hook that forgot to answer has not allowed anything. */
+function isYes(answer: unknown): boolean {
+  return answer === true;
+}
+
+async function inputOf(
+  command: Command,
+  given: unknown,
+  { name }: CommandContext,
+): Promise<unknown> {
   if (command.input === undefined) return given;
   return checkSchema(command.input, given, () => ({
     code: 'COMMAND_INVALID',

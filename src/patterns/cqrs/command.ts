@@ -51,7 +51,8 @@ export function command<Input, Result>(options: Command<Input, Result>): Command
 }
 
 /** The input that a command takes. */
-export type InputOf<Declared> = Declared extends Command<infer Input, infer _Result> ? Input : never;
+export type InputOf<Declared> =
+  Declared extends Command<infer Input, infer _Result> ? Input : never;
 /** What a command answers. */
 export type ResultOf<Declared> =
   Declared extends Command<infer _Input, infer Result> ? Result : never;

@@ -22,7 +22,9 @@ type Stores = {
 };
 
 /** An application whose stores are as fresh, and as well, as a test says. */
-function app(state: Partial<Record<keyof Stores, 'fresh' | 'lags' | 'down'>> = {}): ReadableApp<Stores> & {
+function app(
+  state: Partial<Record<keyof Stores, 'fresh' | 'lags' | 'down'>> = {},
+): ReadableApp<Stores> & {
   readonly asked: { readonly store: string; readonly options: object }[];
 } {
   const asked: { store: string; options: object }[] = [];
@@ -65,7 +67,10 @@ const byName = (models: ReadModels<Stores>) =>
   models.query<string, string>({
     about: 'accounts',
     ways: [
-      { needs: 'search', by: { elastic: (client, text, { target }) => `${client.name} ${target} ${text}` } },
+      {
+        needs: 'search',
+        by: { elastic: (client, text, { target }) => `${client.name} ${target} ${text}` },
+      },
       { needs: 'relational', by: { sqlite: (client, text) => `${client.name} like ${text}` } },
     ],
   });
@@ -85,14 +90,17 @@ test('a query goes to the model that offers what its first way needs, by the nat
 test.each([
   ['lags', 'not-fresh'],
   ['down', 'failed'],
-] as const)('if the first model %s, the next one answers, and the answer says why', async (state, why) => {
-  const answer = await byName(accounts(app({ search: state })))('ada');
-  expect(answer).toMatchObject({
-    value: 'views like ada',
-    model: 'balances',
-    tried: [{ model: 'names', store: 'search', why }],
-  });
-});
+] as const)(
+  'if the first model %s, the next one answers, and the answer says why',
+  async (state, why) => {
+    const answer = await byName(accounts(app({ search: state })))('ada');
+    expect(answer).toMatchObject({
+      value: 'views like ada',
+      model: 'balances',
+      tried: [{ model: 'names', store: 'search', why }],
+    });
+  },
+);
 
 test('what the first model has waited is not waited again for the next', async () => {
   let nowMs = 0;
@@ -106,14 +114,23 @@ test('what the first model has waited is not waited again for the next', async (
           nowMs += Math.min(within, 80);
         });
       },
-    } as ReadableApp<Stores>,
+    },
     {
       names: { store: 'search', about: 'accounts', offers: ['search'] },
       balances: { store: 'views', about: 'accounts', offers: ['relational'] },
     },
-    { clock: { nowMs: () => nowMs, monotonicMs: () => nowMs, sleep: async () => {}, after: () => () => {} } },
+    {
+      clock: {
+        nowMs: () => nowMs,
+        monotonicMs: () => nowMs,
+        sleep: async () => {},
+        after: () => () => {},
+      },
+    },
   );
-  await expect(byName(models)('ada', { within: 100 })).rejects.toMatchObject({ code: 'QUERY_UNANSWERED' });
+  await expect(byName(models)('ada', { within: 100 })).rejects.toMatchObject({
+    code: 'QUERY_UNANSWERED',
+  });
   expect(running.asked.map(({ options }) => (options as QueryFreshness).within)).toEqual([100, 20]);
 });
 
@@ -123,7 +140,10 @@ test('if none is fresh, the first that can be reached answers stale where that w
     value: 'views like ada',
     model: 'balances',
     freshness: { kind: 'timeout' },
-    tried: [{ model: 'names', why: 'failed' }, { model: 'balances', why: 'not-fresh' }],
+    tried: [
+      { model: 'names', why: 'failed' },
+      { model: 'balances', why: 'not-fresh' },
+    ],
   });
 });
 
@@ -158,7 +178,10 @@ describe('what no model can ever answer is refused where it is declared', () => 
   const models = accounts(app());
   test('a capability that nobody offers', () => {
     expect(() =>
-      models.query<string, string>({ about: 'accounts', ways: [{ needs: 'graph', by: { sqlite: () => '' } }] }),
+      models.query<string, string>({
+        about: 'accounts',
+        ways: [{ needs: 'graph', by: { sqlite: () => '' } }],
+      }),
     ).toThrow(
       expect.objectContaining({
         code: 'CAPABILITY_MISSING',
@@ -169,7 +192,10 @@ describe('what no model can ever answer is refused where it is declared', () => 
 
   test('a capability without a native query for the system that offers it', () => {
     expect(() =>
-      models.query<string, string>({ about: 'accounts', ways: [{ needs: 'search', by: { sqlite: () => '' } }] }),
+      models.query<string, string>({
+        about: 'accounts',
+        ways: [{ needs: 'search', by: { sqlite: () => '' } }],
+      }),
     ).toThrow(expect.objectContaining({ code: 'CAPABILITY_MISSING' }));
   });
 
@@ -183,10 +209,20 @@ describe('what no model can ever answer is refused where it is declared', () => 
 
   test.each<[string, object, string]>([
     ['in a store that is not there', { store: 'serch', about: 'x', offers: [] }, 'CONFIG_INVALID'],
-    ['that offers what is no capability', { store: 'search', about: 'x', offers: ['serch'] }, 'CONFIG_INVALID'],
-    ['with a misspelt option', { store: 'search', about: 'x', offers: [], tabel: 1 }, 'CONFIG_UNKNOWN_OPTION'],
+    [
+      'that offers what is no capability',
+      { store: 'search', about: 'x', offers: ['serch'] },
+      'CONFIG_INVALID',
+    ],
+    [
+      'with a misspelt option',
+      { store: 'search', about: 'x', offers: [], tabel: 1 },
+      'CONFIG_UNKNOWN_OPTION',
+    ],
   ])('a model %s', (_what, model, code) => {
-    expect(() => readModels(app(), { wrong: model as never })).toThrow(expect.objectContaining({ code }));
+    expect(() => readModels(app(), { wrong: model as never })).toThrow(
+      expect.objectContaining({ code }),
+    );
   });
 });
 

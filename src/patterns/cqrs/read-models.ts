@@ -1,4 +1,10 @@
-import { errorText, isTallyError, TallyError, unreachable, type ErrorCode } from '../../core/errors.ts';
+import {
+  errorText,
+  isTallyError,
+  TallyError,
+  unreachable,
+  type ErrorCode,
+} from '../../core/errors.ts';
 import type { Evidence } from '../../core/evidence.ts';
 import { checkDuration, checkOneOf, checkOptions, fieldPath, suggest } from '../../core/options.ts';
 import type { Key } from '../../core/row.ts';
@@ -161,7 +167,8 @@ export function readModels<Open extends OpenStores>(
     const path = fieldPath('readModels', name);
     checkOptions(model, modelNames, path);
     checkOneOf(model.store, fieldPath(path, 'store'), stores);
-    for (const offered of model.offers) checkOneOf(offered, fieldPath(path, 'offers'), capabilities);
+    for (const offered of model.offers)
+      checkOneOf(offered, fieldPath(path, 'offers'), capabilities);
   }
   return {
     query: (options) => {
@@ -171,7 +178,9 @@ export function readModels<Open extends OpenStores>(
       const { fresh = {} } = options;
       checkOptions(fresh, freshNames, 'query.fresh');
       checkAbout(options.about, models);
-      const candidates = options.ways.flatMap((way) => candidatesOf(way, options.about, models, app));
+      const candidates = options.ways.flatMap((way) =>
+        candidatesOf(way, options.about, models, app),
+      );
       if (candidates.length === 0) throw nobody(options, models, app);
       return async (given, asked = {}) => {
         checkOptions(asked, freshNames, 'query');
@@ -226,7 +235,8 @@ async function route<Open extends OpenStores, Input, Result>(
     }
   };
   // The time is for all of them: what the first one has waited is not waited again for the next.
-  const untilMs = clock.monotonicMs() + checkDuration(fresh.within ?? WITHIN_DEFAULT, 'query.within');
+  const untilMs =
+    clock.monotonicMs() + checkDuration(fresh.within ?? WITHIN_DEFAULT, 'query.within');
   for (const candidate of candidates) {
     const within = Math.max(0, untilMs - clock.monotonicMs());
     const answer = await read(candidate, { ...fresh, within, otherwise: 'fail' });
@@ -234,7 +244,8 @@ async function route<Open extends OpenStores, Input, Result>(
   }
   if (otherwise === 'stale')
     for (const candidate of candidates) {
-      if (!tried.some(({ model, why }) => model === candidate.model && why === 'not-fresh')) continue;
+      if (!tried.some(({ model, why }) => model === candidate.model && why === 'not-fresh'))
+        continue;
       const answer = await read(candidate, { ...fresh, within: 0, otherwise: 'stale' });
       if (answer !== undefined) return answer;
     }
@@ -278,7 +289,9 @@ function nobody<Open extends OpenStores, Input, Result>(
   models: Readonly<Record<string, ReadModel>>,
   app: { readonly stores: OpenStores },
 ): TallyError {
-  const wanted = ways.map(({ needs, by }) => `${needs} by ${Object.keys(by).join(' or ') || 'nothing'}`);
+  const wanted = ways.map(
+    ({ needs, by }) => `${needs} by ${Object.keys(by).join(' or ') || 'nothing'}`,
+  );
   const have = Object.entries(models)
     .filter(([, model]) => model.about === about)
     .map(

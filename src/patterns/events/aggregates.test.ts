@@ -23,9 +23,14 @@ function accountsIn(
 }
 
 /** An account with so many deposits of one cent. */
-async function withDeposits(accounts: Aggregates<AccountTypes>, id: string, count: number): Promise<void> {
+async function withDeposits(
+  accounts: Aggregates<AccountTypes>,
+  id: string,
+  count: number,
+): Promise<void> {
   await accounts.handle(id, { kind: 'open', owner: 'Ada' });
-  for (let index = 0; index < count; index++) await accounts.handle(id, { kind: 'deposit', cents: 1 });
+  for (let index = 0; index < count; index++)
+    await accounts.handle(id, { kind: 'deposit', cents: 1 });
 }
 
 const stored = async (store: MemoryStore, stream: string): Promise<readonly unknown[]> => {
@@ -109,7 +114,13 @@ describe('a command', () => {
     ['is for an empty id', '', { kind: 'close' }, {}, 'COMMAND_INVALID'],
     ['is for an id that is too long', 'a'.repeat(401), { kind: 'close' }, {}, 'COMMAND_INVALID'],
     ['has an empty key', 'a', { kind: 'close' }, { key: '' }, 'COMMAND_INVALID'],
-    ['has a key that is too long', 'a', { kind: 'close' }, { key: 'k'.repeat(201) }, 'COMMAND_INVALID'],
+    [
+      'has a key that is too long',
+      'a',
+      { kind: 'close' },
+      { key: 'k'.repeat(201) },
+      'COMMAND_INVALID',
+    ],
     ['has a misspelt option', 'a', { kind: 'close' }, { keys: 'k' }, 'CONFIG_UNKNOWN_OPTION'],
   ])('that %s is refused', async (_what, id, command, options, code) => {
     await using store = await bank();
@@ -121,7 +132,10 @@ describe('a command', () => {
 
   test('that decides what does not fit its schema writes nothing at all', async () => {
     await using store = await bank();
-    const careless = { ...account, decide: () => [{ type: 'withdrawn', data: { cents: -1 } }] as const };
+    const careless = {
+      ...account,
+      decide: () => [{ type: 'withdrawn', data: { cents: -1 } }] as const,
+    };
     await expect(accountsIn(store, careless).handle('a', { kind: 'close' })).rejects.toMatchObject({
       code: 'EVENT_INVALID',
     });
@@ -254,7 +268,8 @@ describe('a key', () => {
       ),
     );
     expect(answers.filter(({ repeated }) => !repeated)).toHaveLength(1);
-    for (const answer of answers) expect({ ...answer, repeated: true }).toEqual({ ...answers[0], repeated: true });
+    for (const answer of answers)
+      expect({ ...answer, repeated: true }).toEqual({ ...answers[0], repeated: true });
     expect(await accountsIn(one).load('a')).toMatchObject({ version: 3, state: { cents: 8 } });
   });
 });
@@ -306,7 +321,9 @@ describe('a snapshot', () => {
     await withDeposits(accounts, 'a', 24);
     expect(snapshots.saved.map(({ version }) => version)).toEqual([10, 20]);
     const counter = counted(store);
-    const loaded = await accountsIn(store, everyTen, { snapshots, events: counter.events }).load('a');
+    const loaded = await accountsIn(store, everyTen, { snapshots, events: counter.events }).load(
+      'a',
+    );
     expect(loaded).toMatchObject({ version: 25, state: { cents: 24, moves: 25 } });
     // The last event that is in the snapshot, to see that it is still there, and the five behind it.
     expect(counter.read).toBe(6);
@@ -321,7 +338,12 @@ describe('a snapshot', () => {
         initial: { open: false, cents: 0, moves: 0 },
         decide: (command, state) => account.decide(command, state),
         evolve: (state, event) => ({ ...account.evolve(state, event), moves: -1 }),
-        events: { opened: {}, deposited: { version: 2, upcast: { 1: (data) => data } }, withdrawn: {}, closed: {} },
+        events: {
+          opened: {},
+          deposited: { version: 2, upcast: { 1: (data) => data } },
+          withdrawn: {},
+          closed: {},
+        },
         snapshot: { every: 10, version: 1 },
       }),
     ],
@@ -348,7 +370,8 @@ describe('a snapshot', () => {
     const accounts = accountsIn(restored, everyTen, { snapshots });
     expect(await accounts.load('a')).toMatchObject({ version: 5, state: { cents: 4 } });
     // Also once it has as many events again: they are others.
-    for (let index = 0; index < 10; index++) await accountsIn(restored).handle('a', { kind: 'deposit', cents: 100 });
+    for (let index = 0; index < 10; index++)
+      await accountsIn(restored).handle('a', { kind: 'deposit', cents: 100 });
     expect(await accounts.load('a')).toMatchObject({ version: 15, state: { cents: 1_004 } });
     await kept.close();
   });
@@ -361,7 +384,10 @@ describe('a snapshot', () => {
     await using store = await bank();
     const told: unknown[] = [];
     const snapshots = { ...keyValueSnapshots(store.keyValue), ...broken };
-    const accounts = accountsIn(store, everyTen, { snapshots, onSnapshotError: (error) => told.push(error) });
+    const accounts = accountsIn(store, everyTen, {
+      snapshots,
+      onSnapshotError: (error) => told.push(error),
+    });
     await withDeposits(accounts, 'a', 12);
     expect(await accounts.load('a')).toMatchObject({ version: 13, state: { cents: 12 } });
     expect(told.length > 0).toBe(!_what.includes('not what'));
@@ -373,7 +399,8 @@ describe('a snapshot', () => {
     const accounts = accountsIn(store, everyTen, { snapshots });
     await withDeposits(accounts, 'a', 2);
     const first = await accounts.handle('a', { kind: 'withdraw', cents: 1 }, { key: 'k' });
-    for (let index = 0; index < 20; index++) await accounts.handle('a', { kind: 'deposit', cents: 1 });
+    for (let index = 0; index < 20; index++)
+      await accounts.handle('a', { kind: 'deposit', cents: 1 });
     expect(snapshots.saved).toHaveLength(2);
     expect(await accounts.handle('a', { kind: 'withdraw', cents: 1 }, { key: 'k' })).toEqual({
       ...first,
@@ -425,7 +452,10 @@ describe('the state of an aggregate as it was', () => {
     const { atMs } = await accounts.rebuildState('a', { toVersion: 3 });
     const then = await accounts.rebuildState('a', { toMs: atMs! });
     expect(then.version).toBeGreaterThanOrEqual(3);
-    expect(await accounts.rebuildState('a', { toMs: 0 })).toMatchObject({ version: 0, atMs: undefined });
+    expect(await accounts.rebuildState('a', { toMs: 0 })).toMatchObject({
+      version: 0,
+      atMs: undefined,
+    });
     expect(await accounts.rebuildState('a')).toMatchObject({ version: 6 });
   });
 
@@ -441,11 +471,17 @@ describe('history that cannot be read has a name, and nothing is appended to it'
   test.each<[string, { type: string; data: unknown; schemaVersion?: number }, string]>([
     ['an unknown type', { type: 'robbed', data: {} }, 'EVENT_UNKNOWN'],
     ['a version of the future', { type: 'deposited', schemaVersion: 9, data: {} }, 'EVENT_UNKNOWN'],
-    ['data that does not fit', { type: 'deposited', schemaVersion: 2, data: { cents: 'x' } }, 'EVENT_INVALID'],
+    [
+      'data that does not fit',
+      { type: 'deposited', schemaVersion: 2, data: { cents: 'x' } },
+      'EVENT_INVALID',
+    ],
   ])('%s', async (_what, event, code) => {
     await using store = await bank();
     await store.events.append('account-a', [event as never]);
-    await expect(accountsIn(store).handle('a', { kind: 'open', owner: 'A' })).rejects.toMatchObject({ code });
+    await expect(accountsIn(store).handle('a', { kind: 'open', owner: 'A' })).rejects.toMatchObject(
+      { code },
+    );
     expect(await store.events.version('account-a')).toBe(1);
   });
 

@@ -129,7 +129,7 @@ const handleNames = [
 ] as const;
 
 /** Characters of an aggregate's id; with the category it is the name of a stream, which may have 500. */
-export const AGGREGATE_ID_CHARACTERS_MAX = 400;
+const AGGREGATE_ID_CHARACTERS_MAX = 400;
 
 /**
  * Runs a decider on the events of a store. Reads are streamed in pages; commands on one aggregate take turns in a process,
@@ -141,8 +141,12 @@ export function aggregates<Types extends DeciderTypes, Tx = never>(
 ): Aggregates<Types> {
   checkOptions(options, optionNames, 'aggregates');
   if (options.attemptsMax !== undefined)
-    checkNumber(options.attemptsMax, 'aggregates.attemptsMax', { min: 1, max: 1_000, integer: true });
-  return new StoredAggregates(decider, options as AggregatesOptions<unknown>);
+    checkNumber(options.attemptsMax, 'aggregates.attemptsMax', {
+      min: 1,
+      max: 1_000,
+      integer: true,
+    });
+  return new StoredAggregates(decider, options);
 }
 
 /** A loaded aggregate, with what loading it has found besides. */
@@ -317,7 +321,8 @@ class StoredAggregates<Types extends DeciderTypes> implements Aggregates<Types> 
         if (stored.version >= first.version) own.push(stored);
       },
     });
-    const events = await Promise.all(own.map((stored) => this.#decider.types.read(stored)));
+    const events: Types['event'][] = [];
+    for (const stored of own) events.push(await this.#decider.types.read(stored));
     return {
       ...outcome<Types>(stream, version, events, state, true),
       evidence: await this.#evidenceAt(last?.position),

@@ -4,7 +4,7 @@ import type { Row, Value } from '../../core/row.ts';
 import type { StoredEvent } from '../../ports/events.ts';
 
 /** Characters of an idempotency key; a UUID has 36. */
-export const COMMAND_KEY_CHARACTERS_MAX = 200;
+const COMMAND_KEY_CHARACTERS_MAX = 200;
 
 /** What is kept with the events of a command, in their metadata, under {@link COMMAND_MARK}. */
 export interface CommandMark {
@@ -60,7 +60,11 @@ export function markOf({ metadata }: Pick<StoredEvent, 'metadata'>): CommandMark
 }
 
 /** Throws COMMAND_KEY_REUSED if the command that a key was used for asked for something else. */
-export function checkSameCommand(mark: CommandMark | undefined, digest: string | undefined, stream: string): void {
+export function checkSameCommand(
+  mark: CommandMark | undefined,
+  digest: string | undefined,
+  stream: string,
+): void {
   if (digest === undefined || mark?.digest === digest) return;
   throw new TallyError('COMMAND_KEY_REUSED', {
     what: 'the key was used before, for a command with another content',

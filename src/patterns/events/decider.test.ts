@@ -36,22 +36,32 @@ describe('what cannot work is refused where it is declared', () => {
     ['a command schema that is none', { command: {} }, 'CONFIG_INVALID'],
     ['a snapshot every 0 events', { snapshot: { every: 0, version: 1 } }, 'CONFIG_INVALID'],
     ['a snapshot without version', { snapshot: { every: 10 } }, 'CONFIG_INVALID'],
-    ['encode without decode', { snapshot: { every: 10, version: 1, encode: String } }, 'CONFIG_INVALID'],
-    ['snapshots of what is no value', { snapshot: { every: 1, version: 1 }, initial: new Map() }, 'VALUE_UNSUPPORTED'],
+    [
+      'encode without decode',
+      { snapshot: { every: 10, version: 1, encode: String } },
+      'CONFIG_INVALID',
+    ],
+    [
+      'snapshots of what is no value',
+      { snapshot: { every: 1, version: 1 }, initial: new Map() },
+      'VALUE_UNSUPPORTED',
+    ],
   ])('%s', (_what, change, wanted) => {
-    expect(code(() => decider<Counter>({ ...options, ...change } as DeciderOptions<Counter>))).toBe(wanted);
+    expect(code(() => decider<Counter>({ ...options, ...change }))).toBe(wanted);
   });
 });
 
 test('what decide returns is looked at', () => {
   const returning = (decided: unknown): string | undefined =>
-    code(() => decider<Counter>({ ...options, decide: () => decided as never }).decide(1, { total: 0 }));
+    code(() =>
+      decider<Counter>({ ...options, decide: () => decided as never }).decide(1, { total: 0 }),
+    );
   expect(returning([])).toBeUndefined();
   for (const wrong of [undefined, null, 'counted', {}, Promise.resolve([]), [null], [{ data: 1 }]])
     expect(returning(wrong)).toBe('EVENT_INVALID');
-  expect(returning(Array.from({ length: 1_001 }, () => ({ type: 'counted', data: { by: 1 } })))).toBe(
-    'EVENT_INVALID',
-  );
+  expect(
+    returning(Array.from({ length: 1_001 }, () => ({ type: 'counted', data: { by: 1 } }))),
+  ).toBe('EVENT_INVALID');
 });
 
 test('an evolve that changes what it is given fails, and does not change the start of every aggregate', () => {
@@ -62,7 +72,9 @@ test('an evolve that changes what it is given fails, and does not change the sta
       return state;
     },
   });
-  expect(() => careless.evolve(careless.initial, { type: 'counted', data: { by: 1 } })).toThrow(TypeError);
+  expect(() => careless.evolve(careless.initial, { type: 'counted', data: { by: 1 } })).toThrow(
+    TypeError,
+  );
 });
 
 test('a refusal carries its reason, for callers to match on', () => {

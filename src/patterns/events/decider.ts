@@ -70,7 +70,7 @@ const optionNames = [
 const snapshotNames = ['every', 'version', 'encode', 'decode'] as const;
 
 /** Events that one command may decide. More is an import: append it by itself, in parts. */
-export const EVENTS_PER_COMMAND_MAX = 1_000;
+const EVENTS_PER_COMMAND_MAX = 1_000;
 
 /**
  * Declares a decider (Jérémie Chassaing, https://thinkbeforecoding.com/post/2021/12/17/functional-event-sourcing-decider):
@@ -86,7 +86,9 @@ export const EVENTS_PER_COMMAND_MAX = 1_000;
  *   events: { counted: {} },
  * });
  */
-export function decider<Types extends DeciderTypes>(options: DeciderOptions<Types>): Decider<Types> {
+export function decider<Types extends DeciderTypes>(
+  options: DeciderOptions<Types>,
+): Decider<Types> {
   checkOptions(options, optionNames, 'decider');
   const { initial, decide, evolve, command, snapshot } = options;
   const category = checkString(options.category, 'decider.category', {
@@ -148,9 +150,15 @@ function fingerprintOf<Types extends DeciderTypes>(
   { initial, evolve, snapshot }: DeciderOptions<Types>,
   types: EventTypes,
 ): string {
-  const encode = snapshot?.encode ?? ((state: unknown) => state as Value);
-  const start = snapshot === undefined ? '' : encodeValue(encode(initial));
-  return digestOfText([snapshot?.version ?? 0, start, String(evolve), types.fingerprint].join('\0'));
+  const start = snapshot === undefined ? '' : encodeValue(keptValue(snapshot, initial));
+  return digestOfText(
+    [snapshot?.version ?? 0, start, String(evolve), types.fingerprint].join('\0'),
+  );
+}
+
+/** A state as the value that is kept of it. */
+export function keptValue<State>(policy: SnapshotPolicy<State>, state: State): Value {
+  return policy.encode === undefined ? (state as Value) : policy.encode(state);
 }
 
 function checkSnapshot<State>(snapshot: SnapshotPolicy<State>): void {

@@ -1,6 +1,6 @@
 import type { Row, Value } from '../../core/row.ts';
 import type { KeyValue } from '../../ports/key-value.ts';
-import type { Decider } from './decider.ts';
+import { keptValue, type Decider } from './decider.ts';
 import type { DeciderTypes } from './event.ts';
 import type { Replayed } from './replay.ts';
 
@@ -49,8 +49,8 @@ export function stateOf<Types extends DeciderTypes>(
 ): { readonly state: Types['state'] } | undefined {
   if (decider.snapshot === undefined || snapshot === undefined) return undefined;
   if (snapshot.fingerprint !== decider.fingerprint) return undefined;
-  const { decode } = decider.snapshot;
-  return { state: decode === undefined ? snapshot.state : decode(snapshot.state) };
+  const policy = decider.snapshot;
+  return { state: policy.decode === undefined ? snapshot.state : policy.decode(snapshot.state) };
 }
 
 /** The snapshot of a state, if the policy asks for one: enough events have come since the last. */
@@ -62,6 +62,10 @@ export function dueSnapshot<Types extends DeciderTypes>(
   const policy = decider.snapshot;
   if (policy === undefined || last === undefined || version - keptVersion < policy.every)
     return undefined;
-  const kept = policy.encode === undefined ? (state as Value) : policy.encode(state);
-  return { state: kept, version, eventId: last.id, fingerprint: decider.fingerprint };
+  return {
+    state: keptValue(policy, state),
+    version,
+    eventId: last.id,
+    fingerprint: decider.fingerprint,
+  };
 }

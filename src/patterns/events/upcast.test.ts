@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { EventType } from './event.ts';
@@ -58,11 +58,23 @@ test('an event of a former name is read as what it became, its versions counted 
 describe('what cannot be a chain is refused where it is declared', () => {
   const same = (data: object): object => data;
   test.each<[string, Readonly<Record<string, EventType>>, RegExp]>([
-    ['a gap', { paid: { version: 3, upcast: { 1: same } } }, /nothing brings version 2 of paid to 3/],
+    [
+      'a gap',
+      { paid: { version: 3, upcast: { 1: same } } },
+      /nothing brings version 2 of paid to 3/,
+    ],
     ['no upcast at all', { paid: { version: 2 } }, /nothing brings version 1 of paid to 2/],
-    ['an upcast from the present version', { paid: { version: 1, upcast: { 1: same } } }, /from version 1/],
+    [
+      'an upcast from the present version',
+      { paid: { version: 1, upcast: { 1: same } } },
+      /from version 1/,
+    ],
     ['an upcast from version 0', { paid: { upcast: { 0: same } } }, /from version 0/],
-    ['two claims on one name', { paid: { formerly: ['sold'] }, sold: {} }, /claims the name "sold"/],
+    [
+      'two claims on one name',
+      { paid: { formerly: ['sold'] }, sold: {} },
+      /claims the name "sold"/,
+    ],
     ['no event', {}, /names no event/],
     ['version 0', { paid: { version: 0 } }, /0 cannot be used/],
     ['a fraction', { paid: { version: 1.5 } }, /cannot be used/],
@@ -96,13 +108,43 @@ describe('what cannot be read is named, and where it stands', () => {
   });
   const place = { stream: 'order-7', version: 3 };
   test.each([
-    ['an unknown type', { type: 'piad', schemaVersion: 1, data: {} }, 'EVENT_UNKNOWN', /did you mean paid/],
-    ['a version of the future', { type: 'paid', schemaVersion: 3, data: {} }, 'EVENT_UNKNOWN', /only 1 to 2/],
+    [
+      'an unknown type',
+      { type: 'piad', schemaVersion: 1, data: {} },
+      'EVENT_UNKNOWN',
+      /did you mean paid/,
+    ],
+    [
+      'a version of the future',
+      { type: 'paid', schemaVersion: 3, data: {} },
+      'EVENT_UNKNOWN',
+      /only 1 to 2/,
+    ],
     ['version 0', { type: 'paid', schemaVersion: 0, data: {} }, 'EVENT_UNKNOWN', /version 0/],
-    ['a failed upcast', { type: 'paid', schemaVersion: 1, data: { euros: -1 } }, 'EVENT_INVALID', /no such amount/],
-    ['an upcast of nothing', { type: 'paid', schemaVersion: 1, data: null }, 'EVENT_INVALID', /threw/],
-    ['data that does not fit', { type: 'paid', schemaVersion: 2, data: { cents: 'x' } }, 'EVENT_INVALID', /cents: /],
-    ['upcast data that does not fit', { type: 'paid', schemaVersion: 1, data: { euros: 0.001 } }, 'EVENT_INVALID', /cents/],
+    [
+      'a failed upcast',
+      { type: 'paid', schemaVersion: 1, data: { euros: -1 } },
+      'EVENT_INVALID',
+      /no such amount/,
+    ],
+    [
+      'an upcast of nothing',
+      { type: 'paid', schemaVersion: 1, data: null },
+      'EVENT_INVALID',
+      /threw/,
+    ],
+    [
+      'data that does not fit',
+      { type: 'paid', schemaVersion: 2, data: { cents: 'x' } },
+      'EVENT_INVALID',
+      /cents: /,
+    ],
+    [
+      'upcast data that does not fit',
+      { type: 'paid', schemaVersion: 1, data: { euros: 0.001 } },
+      'EVENT_INVALID',
+      /cents/,
+    ],
   ])('%s', (_what, stored, code, says) => {
     const thrown = error(() => types.read({ ...stored, ...place }));
     expect(thrown).toMatchObject({ code, message: expect.stringMatching(says) });
@@ -181,7 +223,9 @@ test('an event read in two steps, by the code of then and that of now, is the sa
           counted: {
             version: versions,
             upcast: Object.fromEntries(
-              adds.slice(0, versions - 1).map((add, index) => [index + 1, (n: number) => n * 2 + add]),
+              adds
+                .slice(0, versions - 1)
+                .map((add, index) => [index + 1, (n: number) => n * 2 + add]),
             ),
           },
         });

@@ -50,7 +50,10 @@ interface Known {
  * Declares the types of events that are known, with the chain that brings each older version up. Throws CONFIG_INVALID
  * for a gap in a chain, an upcast from a version that is not older than the present one, and a name that two types claim.
  */
-export function eventTypes(types: Readonly<Record<string, EventType>>, path = 'events'): EventTypes {
+export function eventTypes(
+  types: Readonly<Record<string, EventType>>,
+  path = 'events',
+): EventTypes {
   const names = Object.keys(types);
   if (names.length === 0) throw invalid(path, 'names no event', 'name each type of event');
   const byName = new Map<string, Known>();
@@ -77,7 +80,7 @@ export function eventTypes(types: Readonly<Record<string, EventType>>, path = 'e
       const known = find(event.type);
       // A former name is for reading only.
       if (known?.type !== event.type) unknownType(event.type, where, names);
-      return fits(known as Known, event, () => where, 'decide events that fit it, or widen it');
+      return fits(known, event, () => where, 'decide events that fit it, or widen it');
     },
     fingerprint: Array.from(byName, ([name, { type, version, upcasts }]) =>
       [name, type, version, ...upcasts.map(String)].join(' '),
