@@ -45,6 +45,12 @@ export const errorCodes = {
   QUERY_UNANSWERED: { retryable: true, summary: 'No read model can answer a query' },
   PORT_IN_USE: { retryable: true, summary: 'An address to listen on is taken' },
   INPUT_INVALID: { retryable: false, summary: 'A line or file of input cannot be read' },
+  SAGA_UNKNOWN: { retryable: false, summary: 'There is no saga of this id' },
+  SAGA_STATE: { retryable: false, summary: 'A saga is not in a state in which this can be done' },
+  SAGA_RESULT_INVALID: { retryable: false, summary: 'A value of a saga cannot be recorded' },
+  SAGA_FAILED: { retryable: false, summary: 'A child saga did not complete' },
+  STEP_REFUSED: { retryable: false, summary: 'A step certainly did not take effect' },
+  STEP_TIMEOUT: { retryable: true, summary: 'A step, or a saga, took longer than it may' },
   ABORTED: { retryable: false, summary: 'The caller gave up' },
   INTERNAL: { retryable: false, summary: 'A state that should be impossible; a bug' },
 } as const;
