@@ -16,7 +16,7 @@ import { sqlite, sqliteLedger } from '../src/stores/sqlite/index.ts';
 // opened. Those of servers export their manifests as constants, which their open ports carry too: the page is the same
 // on a machine without servers.
 
-const ports = ['source', 'sink', 'keyValue', 'objects', 'scan'] as const;
+const ports = ['source', 'sink', 'keyValue', 'objects', 'scan', 'effects'] as const;
 type Port = (typeof ports)[number];
 type Manifest = Readonly<Record<string, unknown>>;
 
@@ -26,6 +26,7 @@ const titles: Readonly<Record<Port | 'log' | 'ledger', string>> = {
   keyValue: 'Key-value',
   objects: 'Objects',
   scan: 'Scan',
+  effects: 'Effects of steps of sagas',
   log: 'Log',
   ledger: 'Ledger',
 };
@@ -53,6 +54,12 @@ const meanings: Readonly<Record<string, string>> = {
   'objects.conditionalPut': 'writes on condition of an etag, or of absence',
   'objects.multipart': 'uploads in parts',
   'objects.objectBytesMax': 'the largest object, in bytes',
+  'effects.unit':
+    'what the marker of an effect shares with it: a transaction with all that is written, or one script',
+  'effects.locks': 'an effect can take a semantic lock in the same step',
+  'effects.resultBytesMax': 'the largest result that is kept with a marker, in bytes',
+  'effects.retentionMs':
+    'how long after the start of its saga a marker is kept, unless told otherwise, in milliseconds',
   'log.durable': 'an appended record survives the loss of power',
   'ledger.durable': 'a committed step survives the loss of power',
   'ledger.shared': 'workers on several machines can share it',
@@ -79,8 +86,14 @@ async function pageOf(dir: string): Promise<string> {
       sink: { ...postgres.sinkSupports },
       keyValue: { ...postgres.keyValueSupports },
       scan: {},
+      effects: { ...postgres.effectsSupports },
     },
-    redis: { sink: { ...redis.sinkSupports }, keyValue: { ...redis.keyValueSupports }, scan: {} },
+    redis: {
+      sink: { ...redis.sinkSupports },
+      keyValue: { ...redis.keyValueSupports },
+      scan: {},
+      effects: { ...redis.effectsSupports },
+    },
     memcached: { keyValue: { ...memcached.keyValueSupports } },
     sqlite: await offerOf(sqlite({ file: join(dir, 'store.db') })),
     'duckdb, documents': await offerOf(duckdb({ file: join(dir, 'documents.duckdb') })),
@@ -146,6 +159,9 @@ Elasticsearch and others are not part of this version.
 
 Two answers depend on how a Redis is set up. With \`buckets\` above 1 it keeps no fold state. Its log survives the loss of power with
 \`appendonly yes\` and \`appendfsync always\`, and otherwise not; the open log says which.
+
+Where a store has no effects of its own, \`entryEffects\` makes them of its key-value entries and \`objectEffects\` of its objects, by
+conditional writes: see [effects](patterns/effects.md).
 `;
 
 function section(

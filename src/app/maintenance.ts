@@ -11,6 +11,8 @@ const ROUND_MS = 500;
 const ROUNDS_PER_RELEASE = 4;
 /** Expired keys that one round removes from a store: a bounded piece of work in somebody's database. */
 const SWEEP_MAX = 1_000;
+/** How many rounds pass between two looks for markers of effects that are past their retention: a minute. */
+const ROUNDS_PER_PRUNE = 120;
 
 export interface MaintenanceOptions {
   readonly stores: Readonly<Record<string, Store>>;
@@ -64,5 +66,8 @@ export class Maintenance {
     await worker.release();
     for (const { keyValue } of Object.values(this.#options.stores))
       await keyValue?.sweep(SWEEP_MAX);
+    if (this.#round % ROUNDS_PER_PRUNE !== 0) return;
+    for (const { effects } of Object.values(this.#options.stores))
+      await effects?.prune({ limit: SWEEP_MAX });
   }
 }

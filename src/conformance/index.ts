@@ -36,3 +36,8 @@ export {
 } from './objects.ts';
 export { cacheConformance, type CacheConformanceOptions, type CacheSubject } from './cache.ts';
 export { eventsConformance, type EventsConformanceOptions, type EventsSubject } from './events.ts';
+export {
+  effectsConformance,
+  type EffectsConformanceOptions,
+  type EffectsSubject,
+} from './effects.ts';

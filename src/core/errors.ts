@@ -33,6 +33,8 @@ export const errorCodes = {
   CONDITION_FAILED: { retryable: true, summary: 'A conditional write lost its race' },
   STREAM_CONFLICT: { retryable: true, summary: 'A stream is not at the version expected' },
   EVENT_ID_REUSED: { retryable: false, summary: 'An event id names another event already' },
+  EFFECT_REFUSED: { retryable: false, summary: 'An effect was undone, or cannot be told any more' },
+  LOCK_HELD: { retryable: true, summary: 'Another saga holds a semantic lock' },
   BARRIER_TIMEOUT: { retryable: true, summary: 'Evidence was not reached within the limit' },
   BARRIER_BLOCKED: { retryable: false, summary: 'Evidence cannot be reached: its work is parked' },
   BARRIER_INCOMPARABLE: { retryable: false, summary: 'Evidence is of another history' },

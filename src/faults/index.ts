@@ -1,5 +1,6 @@
 export { armPoints, crashPoints, type CrashPoint } from '../observe/point.ts';
 export {
+  effectsLiars,
   keyValueLiars,
   leaseLiars,
   ledgerLiars,

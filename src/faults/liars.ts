@@ -1,4 +1,5 @@
 export { eventsLiars } from './liars-events.ts';
+export { effectsLiars } from './liars-effects.ts';
 export { keyValueLiars } from './liars-key-value.ts';
 export { leaseLiars, ledgerLiars } from './liars-ledger.ts';
 export { logLiars } from './liars-log.ts';

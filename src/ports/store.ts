@@ -3,6 +3,7 @@ import type { Clock, Random } from './clock.ts';
 import type { KeyValue } from './key-value.ts';
 import type { Diagnose } from './diagnose.ts';
 import type { EventStore } from './events.ts';
+import type { EffectMarkers } from './effects.ts';
 import type { Objects } from './objects.ts';
 import type { Replica } from './replica.ts';
 import type { Scan } from './scan.ts';
@@ -43,6 +44,8 @@ export interface Store<Client = unknown> extends AsyncDisposable {
   readonly events?: EventStore;
   readonly objects?: Objects;
   readonly scan?: Scan;
+  /** Effects that happen once, with works of the store's own kind; see the store for what it takes. */
+  readonly effects?: EffectMarkers;
   /** Given if this is a read replica of another store of the application. */
   readonly replica?: Replica;
   /** Says what stands in the way of what the application asks of this store. */

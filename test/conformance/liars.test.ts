@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'vitest';
+import { effectsConformance } from '../../src/conformance/effects.ts';
 import type { SuiteRunner } from '../../src/conformance/harness.ts';
 import { eventsConformance } from '../../src/conformance/events.ts';
 import { keyValueConformance } from '../../src/conformance/key-value.ts';
@@ -12,6 +13,7 @@ import { sinkConformance } from '../../src/conformance/sink.ts';
 import { sourceConformance } from '../../src/conformance/source.ts';
 import {
   eventsLiars,
+  effectsLiars,
   keyValueLiars,
   leaseLiars,
   ledgerLiars,
@@ -22,6 +24,7 @@ import {
   sourceLiars,
   type Liar,
 } from '../../src/faults/liars.ts';
+import type { Effects } from '../../src/ports/effects.ts';
 import type { Ledger } from '../../src/ports/ledger.ts';
 import type { Log } from '../../src/ports/log.ts';
 import { createMemoryState, memoryLedger, memoryLog } from '../../src/stores/memory/index.ts';
@@ -38,6 +41,7 @@ import {
   memorySourceSuite,
   wholeSink,
 } from './memory-subjects.ts';
+import { sqliteEffects, sqliteSubject } from './sqlite-effects.ts';
 
 type Case = { readonly name: string; readonly run: () => Promise<void> };
 
@@ -115,6 +119,14 @@ catches('event store', eventsLiars, ({ test: add }, wrap) =>
     test: add,
     supports: memoryEventSupports,
     open: async () => wrapped(await memoryEvents(), 'events', wrap),
+  }),
+);
+
+catches<Effects<unknown, unknown>>('effects', effectsLiars, ({ test: add }, wrap) =>
+  effectsConformance({
+    test: add,
+    supports: sqliteEffects,
+    open: async () => wrapped(await sqliteSubject(), 'effects', wrap),
   }),
 );
 

@@ -293,7 +293,7 @@ class OpenDatabase implements Database {
 }
 
 /** Statements on one connection, in order. */
-function queryable(client: pg.ClientBase, where: string): Queryable {
+export function queryable(client: pg.ClientBase, where: string): Queryable {
   return {
     query: async <Row extends object = Cells>(text: string, values?: readonly Bindable[]) =>
       (await ask(client, where, text, values)) as readonly Row[],

@@ -11,6 +11,12 @@ export { ledgerSupports, logSupports, sourceSupports } from './supports.ts';
 export { keyValueSupports } from './key-value/index.ts';
 export { postgresLedger, type PostgresLedgerOptions } from './ledger/index.ts';
 export { postgresLog, type PostgresLogDefinition, type PostgresLogOptions } from './log/index.ts';
+export {
+  effectsSupports,
+  type PostgresEffects,
+  type PostgresUndo,
+  type PostgresWork,
+} from './effects/effects.ts';
 export type { TargetOptions } from './sink/attach.ts';
 export {
   documents,

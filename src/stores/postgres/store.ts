@@ -1,7 +1,14 @@
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
-import { checkNumber, checkObject, checkOptions, checkString } from '../../core/options.ts';
+import {
+  checkDuration,
+  checkNumber,
+  checkObject,
+  checkOptions,
+  checkString,
+} from '../../core/options.ts';
 import type { Diagnose } from '../../ports/diagnose.ts';
+import { EFFECT_RETENTION_MS } from '../../ports/effects.ts';
 import type { KeyValue } from '../../ports/key-value.ts';
 import type { Scan } from '../../ports/scan.ts';
 import type { Sink } from '../../ports/sink.ts';
@@ -15,6 +22,7 @@ import {
   connectionOptionNames,
   type ConnectionOptions,
 } from './options.ts';
+import { openEffects, type PostgresEffects } from './effects/effects.ts';
 import { openKeyValue } from './key-value/index.ts';
 import {
   outboxStore,
@@ -54,6 +62,8 @@ export interface PostgresOptions extends ConnectionOptions, TargetOptions {
   readonly readers?: number;
   /** How far the slot may lag, in a server that is busy with other tables, before a message moves it on. Default 16 MiB. */
   readonly heartbeatBytes?: number;
+  /** How long markers of effects are kept after the start of their saga. Default 30 days. */
+  readonly effectRetention?: number | string;
 }
 
 /** A physical standby of another store of the application. */
@@ -69,6 +79,8 @@ export interface PostgresStore extends Store<pg.Pool> {
   readonly sink: Sink;
   readonly keyValue: KeyValue;
   readonly scan: Scan;
+  /** Effects of sagas' steps, whose marker is in the transaction of what they write. */
+  readonly effects: PostgresEffects;
   /** Small queries over targets: by key, full text, along edges. */
   readonly query: PostgresQuery;
   readonly diagnose: Diagnose;
@@ -89,6 +101,7 @@ const optionNames: readonly string[] = [
   'publication',
   'readers',
   'heartbeatBytes',
+  'effectRetention',
 ];
 
 /**
@@ -126,6 +139,11 @@ export function postgres(
   if (options.slot !== undefined) checkName(options.slot, 'postgres.slot');
   if (options.publication !== undefined)
     checkString(options.publication, 'postgres.publication', { charactersMax: NAME_BYTES_MAX });
+  const retentionMs = Math.ceil(
+    checkDuration(options.effectRetention ?? EFFECT_RETENTION_MS, 'postgres.effectRetention', {
+      min: 1_000,
+    }),
+  );
   const catalogue = checkTargets(options, 'postgres');
   return {
     system: 'postgres',
@@ -134,7 +152,7 @@ export function postgres(
       const slot = options.slot ?? defaultSlot(database);
       const publication = options.publication ?? slot;
       const capture = { database, slot, publication, readers, heartbeatBytes };
-      return new OpenStore(context, capture, catalogue);
+      return new OpenStore(context, capture, { catalogue, retentionMs });
     },
   };
 }
@@ -147,17 +165,23 @@ class OpenStore implements PostgresStore {
   readonly sink: Sink;
   readonly keyValue: KeyValue;
   readonly scan: Scan;
+  readonly effects: PostgresEffects;
   readonly query: PostgresQuery;
   readonly diagnose: Diagnose;
   readonly #database: Database;
   readonly #ports: TargetPorts;
 
-  constructor(context: StoreContext, parts: SourceParts, catalogue: Catalogue) {
+  constructor(
+    context: StoreContext,
+    parts: SourceParts,
+    { catalogue, retentionMs }: { readonly catalogue: Catalogue; readonly retentionMs: number },
+  ) {
     const { database, slot, publication } = parts;
     this.name = context.name;
     this.client = database.pool;
     this.#database = database;
     this.source = openSource(parts);
+    this.effects = openEffects({ database, source: this.source, retentionMs });
     this.#ports = openTargetPorts(database, catalogue);
     this.sink = this.#ports.sink;
     this.scan = this.#ports.scan;

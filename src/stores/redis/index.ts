@@ -29,4 +29,5 @@ export {
   type Targets,
 } from './sink/targets.ts';
 export { keyValueSupports } from './key-value/key-value.ts';
+export { effectsSupports, type RedisEffects, type RedisWork } from './effects/effects.ts';
 export { sinkSupports } from './supports.ts';

@@ -1,4 +1,5 @@
 import {
+  checkDuration,
   checkNumber,
   checkOneOf,
   checkOptions,
@@ -6,6 +7,7 @@ import {
   fieldPath,
 } from '../../core/options.ts';
 import { TallyError } from '../../core/errors.ts';
+import { EFFECT_RETENTION_MS } from '../../ports/effects.ts';
 import type { RedisAddress } from './driver.ts';
 import type { Eviction } from './eviction.ts';
 import { Catalogue } from './sink/catalogue.ts';
@@ -31,6 +33,8 @@ export interface RedisOptions {
   readonly rowBytesMax?: number;
   /** `refuse` (default): flows do not write where Redis may evict the fences. `accept`: they do, unprotected. */
   readonly eviction?: Eviction;
+  /** How long markers of effects are kept after the start of their saga. Default 30 days. */
+  readonly effectRetention?: number | string;
 }
 
 /** One server, with or without replicas. */
@@ -54,12 +58,22 @@ export interface CheckedOptions {
   readonly names: Names;
   readonly catalogue: Catalogue;
   readonly eviction: Eviction;
+  readonly effectRetentionMs: number;
 }
 
 const BUCKETS_MAX = 1_024;
 /** Redis takes no text over 512 MB; a row of this size keeps it from serving others for about 100 ms. */
 const ROW_BYTES_LIMIT = 64 * 2 ** 20;
-const known = ['url', 'cluster', 'prefix', 'targets', 'buckets', 'rowBytesMax', 'eviction'];
+const known = [
+  'url',
+  'cluster',
+  'prefix',
+  'targets',
+  'buckets',
+  'rowBytesMax',
+  'eviction',
+  'effectRetention',
+];
 
 const PREFIX_CHARACTERS_MAX = 200;
 
@@ -74,6 +88,7 @@ export function checkRedisOptions(
     buckets = 1,
     rowBytesMax = sinkSupports.rowBytesMax,
     eviction = 'refuse',
+    effectRetention = EFFECT_RETENTION_MS,
   } = options;
   checkString(prefix, 'redis.prefix', {
     charactersMin: 0,
@@ -97,6 +112,9 @@ export function checkRedisOptions(
     names: new Names({ prefix, buckets, cluster: address.kind === 'cluster' }),
     catalogue: new Catalogue(checkTargets(targets, 'redis.targets', buckets), rowBytesMax),
     eviction,
+    effectRetentionMs: Math.ceil(
+      checkDuration(effectRetention, 'redis.effectRetention', { min: 1_000 }),
+    ),
   };
 }
 

@@ -20,6 +20,7 @@ import type { KeyValue } from '../../ports/key-value.ts';
 import type { Scan } from '../../ports/scan.ts';
 import type { Sink } from '../../ports/sink.ts';
 import { openDiagnose } from './diagnose.ts';
+import { openEffects, type RedisEffects } from './effects/effects.ts';
 import { openKeyValue } from './key-value/key-value.ts';
 import { openScan } from './scan.ts';
 import type { Key } from '../../core/row.ts';
@@ -34,6 +35,8 @@ export interface RedisStore<Client = RedisClient | RedisCluster> extends Store<C
   readonly sink: Sink;
   readonly keyValue: KeyValue;
   readonly scan: Scan;
+  /** Effects of sagas' steps: Lua, which sets its marker in the same step. */
+  readonly effects: RedisEffects;
   readonly diagnose: Diagnose;
   /** The Redis key of a row, for native commands: `GET` of it, or `HGETALL`. */
   rowKey(target: string, key: Key): string;
@@ -83,6 +86,7 @@ class OpenStore implements RedisStore {
   readonly sink: Sink;
   readonly keyValue: KeyValue;
   readonly scan: Scan;
+  readonly effects: RedisEffects;
   readonly diagnose: Diagnose;
   readonly #parts: RedisParts;
   readonly #names: Names;
@@ -93,12 +97,13 @@ class OpenStore implements RedisStore {
     parts: RedisParts,
     options: CheckedOptions,
   ) {
-    const { names, catalogue } = options;
+    const { names, catalogue, eviction, effectRetentionMs } = options;
     this.name = context.name;
     this.client = client;
     this.sink = new RedisSink({ parts, ...options });
     this.keyValue = openKeyValue(parts);
     this.scan = openScan(parts, names, catalogue);
+    this.effects = openEffects(parts, { retentionMs: effectRetentionMs, eviction });
     this.diagnose = openDiagnose(parts);
     this.#parts = parts;
     this.#names = names;

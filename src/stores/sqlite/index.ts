@@ -3,6 +3,7 @@ export type { Synchronous } from './connection.ts';
 export type { SqliteSource } from './source/source.ts';
 export { sourceSupports } from './supports.ts';
 export { sqliteLedger, type SqliteLedgerOptions } from './ledger/index.ts';
+export type { SqliteEffects, SqliteUndo, SqliteWork } from './effects/effects.ts';
 export type { TargetOptions } from './sink/attach.ts';
 export {
   documents,

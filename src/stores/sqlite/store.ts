@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { checkNumber, checkOptions, checkString } from '../../core/options.ts';
+import { checkDuration, checkNumber, checkOptions, checkString } from '../../core/options.ts';
 import { TallyError } from '../../core/errors.ts';
+import { EFFECT_RETENTION_MS } from '../../ports/effects.ts';
 import type { KeyValue } from '../../ports/key-value.ts';
 import type { Scan } from '../../ports/scan.ts';
 import type { Sink } from '../../ports/sink.ts';
@@ -12,6 +13,7 @@ import {
   type Connection,
   type Synchronous,
 } from './connection.ts';
+import { openEffects, type SqliteEffects } from './effects/effects.ts';
 import type { SqliteQuery } from './query/query.ts';
 import {
   checkTargets,
@@ -33,6 +35,8 @@ export interface SqliteOptions extends TargetOptions {
   readonly busyTimeoutMs?: number;
   /** How often a waiting stream looks for writes of other programs. Default 50 ms. */
   readonly pollMs?: number;
+  /** How long markers of effects are kept after the start of their saga. Default 30 days. */
+  readonly effectRetention?: number | string;
 }
 
 /** An open SQLite database: the driver's own object, and the ports that coordinate it. */
@@ -42,6 +46,8 @@ export interface SqliteStore extends Store<DatabaseSync> {
   readonly sink: Sink;
   readonly keyValue: KeyValue;
   readonly scan: Scan;
+  /** Effects of sagas' steps, whose marker is in the transaction of what they write. */
+  readonly effects: SqliteEffects;
   /** Small queries over targets: by key, full text, along edges. */
   readonly query: SqliteQuery;
 }
@@ -54,7 +60,14 @@ export interface SqliteStore extends Store<DatabaseSync> {
  * read by a second connection, which capture and snapshots need.
  */
 export function sqlite(options: SqliteOptions): StoreDefinition<SqliteStore> {
-  const known = ['file', 'synchronous', 'busyTimeoutMs', 'pollMs', ...targetOptionNames];
+  const known = [
+    'file',
+    'synchronous',
+    'busyTimeoutMs',
+    'pollMs',
+    'effectRetention',
+    ...targetOptionNames,
+  ];
   checkOptions(options, known, 'sqlite');
   checkString(options.file, 'sqlite.file');
   if (options.file === ':memory:' || options.file.startsWith('file:')) {
@@ -74,6 +87,11 @@ export function sqlite(options: SqliteOptions): StoreDefinition<SqliteStore> {
   }
   checkNumber(busyTimeoutMs, 'sqlite.busyTimeoutMs', { min: 0, max: 600_000, integer: true });
   checkNumber(pollMs, 'sqlite.pollMs', { min: 1, max: 60_000 });
+  const retentionMs = Math.ceil(
+    checkDuration(options.effectRetention ?? EFFECT_RETENTION_MS, 'sqlite.effectRetention', {
+      min: 1_000,
+    }),
+  );
   const catalogue = checkTargets(options, 'sqlite');
   return {
     system: 'sqlite',
@@ -84,7 +102,7 @@ export function sqlite(options: SqliteOptions): StoreDefinition<SqliteStore> {
       try {
         const { clock } = context;
         ports = openTargetPorts({ file, synchronous, busyTimeoutMs, clock, catalogue });
-        return new OpenStore(context, connection, { synchronous, pollMs, ports });
+        return new OpenStore(context, connection, { synchronous, pollMs, ports, retentionMs });
       } catch (error) {
         ports?.close();
         connection.close();
@@ -102,6 +120,7 @@ class OpenStore implements SqliteStore {
   readonly sink: Sink;
   readonly keyValue: KeyValue;
   readonly scan: Scan;
+  readonly effects: SqliteEffects;
   readonly query: SqliteQuery;
   readonly #connection: Connection;
   readonly #ports: TargetPorts;
@@ -113,14 +132,16 @@ class OpenStore implements SqliteStore {
       readonly synchronous: Synchronous;
       readonly pollMs: number;
       readonly ports: TargetPorts;
+      readonly retentionMs: number;
     },
   ) {
     this.name = context.name;
     this.client = connection.database;
     this.#connection = connection;
     const { clock, random } = context;
-    const { ports, ...capture } = options;
+    const { ports, retentionMs, ...capture } = options;
     this.source = openSource({ connection, clock, random, ...capture });
+    this.effects = openEffects({ connection, source: this.source, clock, retentionMs });
     this.#ports = ports;
     this.sink = ports.sink;
     this.keyValue = ports.keyValue;
