@@ -3,11 +3,11 @@ import { checkNumber, checkOptions, checkString } from '../core/options.ts';
 import type { Value } from '../core/row.ts';
 
 /** Longer names of effects make every page of their index hold few of them. */
-export const EFFECT_ID_BYTES_MAX = 512;
+const EFFECT_ID_BYTES_MAX = 512;
 /** A result is kept with its marker, for whoever asks again: what is larger belongs into the store, its address here. */
 export const EFFECT_RESULT_BYTES_MAX: number = 64 * 1024;
 /** A name of what a semantic lock is on, and of who holds it. */
-export const LOCK_NAME_BYTES_MAX = 512;
+const LOCK_NAME_BYTES_MAX = 512;
 /** How long markers are kept if the store is not told: longer than a saga that waits for a person. */
 export const EFFECT_RETENTION_MS: number = 30 * 24 * 3_600_000;
 
