@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { decodeRow, decodeValue, encodeValue } from '../core/codec.ts';
 import { TallyError, unreachable } from '../core/errors.ts';
 import { checkNumber, checkOptions, fieldPath } from '../core/options.ts';
+import type { Row } from '../core/row.ts';
 import type { ExpectedVersion, NewEvent, StoredEvent, StreamAppend } from './events.ts';
 
 /** The most that one event holds: what is larger belongs into an object store, and its address into the event. */
@@ -222,8 +223,18 @@ export function eventRowText(text: StoredText): string {
   return `{"position":${text.position},"stream":${JSON.stringify(text.stream)},"version":${text.version},"id":${JSON.stringify(text.id)},"type":${JSON.stringify(text.type)},"schemaVersion":${text.schemaVersion},"data":${data},"metadata":${metadata},"correlationId":${JSON.stringify(text.correlationId)},"causationId":${JSON.stringify(text.causationId)},"tags":${tags.length === 0 ? '[]' : JSON.stringify(tags)},"atMs":${text.atMs}}`;
 }
 
+/** The row of an event, as {@link eventColumns} names what is in it. */
+export function eventRow(text: StoredText): Row {
+  const { correlationId, causationId, ...event } = storedEvent(text);
+  return {
+    ...event,
+    correlationId: correlationId ?? null,
+    causationId: causationId ?? null,
+  };
+}
+
 /** Bytes of an event, about: what bounds flushes and pages. */
-function eventBytes({ data, metadata }: Pick<EventText, 'data' | 'metadata'>): number {
+export function eventBytes({ data, metadata }: Pick<EventText, 'data' | 'metadata'>): number {
   return Buffer.byteLength(data) + Buffer.byteLength(metadata);
 }
 

@@ -1,11 +1,10 @@
-import { decodeRow } from '../../core/codec.ts';
 import { must } from '../../core/errors.ts';
 import {
   appendTexts,
   checkStream,
   EVENT_BYTES_MAX,
   eventColumns,
-  eventRowText,
+  eventRow,
   EVENTS_TABLE,
   isAsExpected,
   isRepeated,
@@ -197,7 +196,7 @@ export class MemoryEvents implements EventStore<MemoryTransaction> {
       for (const [ordinal, event] of events.entries()) {
         const position = index.all.length + pending.length + 1;
         const stored = { ...event, stream, version: before + ordinal + 1, position, atMs };
-        tx.insert(EVENTS_TABLE, decodeRow(eventRowText(stored)));
+        tx.insert(EVENTS_TABLE, eventRow(stored));
         pending.push(stored);
       }
       return {

@@ -20,6 +20,8 @@ export interface DiagnoseOptions {
   readonly replicaOf?: string;
   /** The outbox that is read by its own sequence; then slot and publication are not used. */
   readonly outbox?: string;
+  /** Whether it is an event store, which needs neither. */
+  readonly events?: true;
 }
 
 /**
@@ -43,7 +45,7 @@ async function checkCapture(
   database: Database,
   server: Server,
   { tables }: StoreUse,
-  { slot, publication, outbox }: DiagnoseOptions,
+  { slot, publication, outbox, events }: DiagnoseOptions,
 ): Promise<readonly Finding[]> {
   if (tables.length === 0) return [];
   if (server.recovering)
@@ -54,6 +56,8 @@ async function checkCapture(
         'point the URL to the primary; to read from a standby, declare it as a store of its own with replicaOf',
       ),
     ];
+  // Its tables are the coordinator's own: whether it may make them is asked beside.
+  if (events === true) return [];
   if (outbox !== undefined) return checkOutbox(database, server, outbox, tables);
   return [
     ...(await checkReplication(database, server, slot)),

@@ -25,6 +25,11 @@ import {
 import { openEffects, type PostgresEffects } from './effects/effects.ts';
 import { openKeyValue } from './key-value/index.ts';
 import {
+  eventsStore,
+  type PostgresEventsOptions,
+  type PostgresEventsStore,
+} from './events/store.ts';
+import {
   outboxStore,
   type PostgresOutboxOptions,
   type PostgresOutboxStore,
@@ -110,17 +115,21 @@ const optionNames: readonly string[] = [
  * or give their id to `source.resolve`. Capture needs `wal_level = logical` and the REPLICATION attribute; what stands
  * in the way, `tally doctor` says. With `replicaOf` it is a physical standby of another store: nothing is captured or
  * written there, and reads can wait until it has replayed given evidence. With `capture: 'outbox'` one table of
- * messages is read without logical replication. Throws CONFIG_INVALID,
+ * messages is read without logical replication; with `capture: 'events'` it is an event store. Throws CONFIG_INVALID,
  * CONFIG_UNKNOWN_OPTION; `open` throws DRIVER_MISSING, STORE_UNREACHABLE, CONFIG_INVALID, CAPABILITY_MISSING.
  */
 export function postgres(options: PostgresReplicaOptions): StoreDefinition<PostgresReplicaStore>;
 export function postgres(options: PostgresOutboxOptions): StoreDefinition<PostgresOutboxStore>;
+export function postgres(options: PostgresEventsOptions): StoreDefinition<PostgresEventsStore>;
 export function postgres(options: PostgresOptions): StoreDefinition<PostgresStore>;
 export function postgres(
-  options: PostgresOptions | PostgresReplicaOptions | PostgresOutboxOptions,
-): StoreDefinition<PostgresStore | PostgresReplicaStore | PostgresOutboxStore> {
+  options: PostgresOptions | PostgresReplicaOptions | PostgresOutboxOptions | PostgresEventsOptions,
+): StoreDefinition<
+  PostgresStore | PostgresReplicaStore | PostgresOutboxStore | PostgresEventsStore
+> {
   checkObject(options, 'postgres');
-  if ('capture' in options) return outboxStore(options);
+  if ('capture' in options)
+    return options.capture === 'events' ? eventsStore(options) : outboxStore(options);
   if ('replicaOf' in options) {
     checkOptions(options, replicaOptionNames, 'postgres');
     checkConnection(options, 'postgres');

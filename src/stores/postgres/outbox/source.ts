@@ -13,10 +13,10 @@ import type {
   TableShape,
 } from '../../../ports/source.ts';
 import type { Database } from '../database.ts';
-import { postgresError } from '../errors.ts';
 import { readIdentity } from '../source/history.ts';
 import { inspectTable } from '../source/table.ts';
 import { writeMeasured } from '../source/write.ts';
+import { placeAfterCommit } from './evidence.ts';
 import { pruneAcknowledged } from './prune.ts';
 import {
   messageColumnNames,
@@ -44,9 +44,6 @@ export const OUTBOX_POLL_MS = 50;
 const OUTBOX_KEEP_MS: number = 7 * 24 * 3_600_000;
 /** Acknowledgements come many times a second; nothing is lost if old rows stay some seconds longer. */
 const PRUNE_EVERY_MS = 10_000;
-/** How long the place of a write is asked for after its commit, if the server does not answer. */
-const EVIDENCE_MS = 15_000;
-const EVIDENCE_AGAIN_MS = 100;
 
 /** What an outbox that is read by its own sequence can do as a source. */
 export const outboxSupports: {
@@ -245,7 +242,11 @@ class OpenOutboxSource implements OutboxSource {
   ): Promise<Committed<Result>> {
     await this.#ready();
     const { value, run } = await writeMeasured(this.#database, work);
-    return { value, offset: await this.#evidence(), history: await this.#historyOf(run) };
+    return {
+      value,
+      offset: await placeAfterCommit(this.#database, () => this.sequence()),
+      history: await this.#historyOf(run),
+    };
   }
 
   async retained(): Promise<{ rows: number; bytes: number }> {
@@ -343,34 +344,6 @@ class OpenOutboxSource implements OutboxSource {
       return history;
     } catch {
       return 'unknown';
-    }
-  }
-
-  /**
-   * The place of what was just committed. Throws COMMIT_UNKNOWN if the server cannot say it in time: the write is
-   * there, and whoever did it again would do it twice.
-   */
-  async #evidence(): Promise<number> {
-    const { clock, where } = this.#database;
-    const untilMs = clock.monotonicMs() + EVIDENCE_MS;
-    for (;;) {
-      try {
-        return await this.sequence();
-      } catch (error) {
-        const cause = postgresError(error, where);
-        if (cause instanceof TallyError && cause.retryable && clock.monotonicMs() < untilMs) {
-          await clock.sleep(EVIDENCE_AGAIN_MS);
-          continue;
-        }
-        throw new TallyError('COMMIT_UNKNOWN', {
-          what: 'the transaction was committed, but its place in the outbox could not be told',
-          where,
-          mend: 'do not repeat the write; read without its evidence',
-          retryable: false,
-          details: { kept: true },
-          cause,
-        });
-      }
     }
   }
 }

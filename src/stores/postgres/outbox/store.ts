@@ -67,7 +67,7 @@ export function outboxStore(options: PostgresOutboxOptions): StoreDefinition<Pos
     throw new TallyError('CONFIG_INVALID', {
       what: `'${String(options.capture)}' is not a way to capture`,
       where: 'postgres.capture',
-      mend: "write 'outbox', or leave it out for logical replication",
+      mend: "write 'outbox' or 'events', or leave it out for logical replication",
     });
   const { outbox = 'outbox', keep = KEEP_DEFAULT, pollMs = OUTBOX_POLL_MS } = options;
   outboxName(outbox);
