@@ -33,6 +33,13 @@ const notes: Readonly<Record<string, string>> = {
     'Opens each store by itself. A store that another process holds exclusively (DuckDB) is reported with its error, and the others are shown.',
   doctor:
     'Opens each store by itself, with the user that the application has, and changes nothing there; no flow runs. `warn` works, with the consequence that is named; `fail` does not. Below each of them stands what mends it, and who may do that.',
+  'events show':
+    'A stream is named `CATEGORY-ID`; its decider is one of `tally({ deciders })`. Without a decider the events are shown, and no state. See [event sourcing](patterns/event-sourcing.md).',
+  'events tail': 'Opens the store of the events by itself, and no other. Ctrl-C ends it.',
+  'events replay':
+    'Ends at the first event that cannot be read, with its code; what came before has been shown by then.',
+  'events diff':
+    'With `--against` it reads every stream of the category once, and holds two states at a time.',
 };
 
 /** The page, as it should stand in docs/cli.md. */
@@ -46,7 +53,7 @@ export async function cliPage(): Promise<string> {
       `## tally ${name}`,
       '',
       '```text',
-      await printed(name, '--help'),
+      await printed(...name.split(' '), '--help'),
       '```',
       '',
       note,

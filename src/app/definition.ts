@@ -2,6 +2,7 @@ import { TallyError } from '../core/errors.ts';
 import { isLaneName } from '../core/evidence.ts';
 import { checkOptions, suggest } from '../core/options.ts';
 import type { FlowDefinition } from '../flow/definition.ts';
+import type { Decider } from '../patterns/events/decider.ts';
 import type { LedgerDefinition } from '../ports/ledger.ts';
 import type { Log } from '../ports/log.ts';
 import type { Source } from '../ports/source.ts';
@@ -21,6 +22,11 @@ export interface TallyOptions<Declared extends Stores> {
   readonly name: string;
   readonly stores: Declared;
   readonly flows?: Readonly<Record<string, FlowDefinition>>;
+  /**
+   * The deciders whose events are in a store, by the store's name: `tally events` shows, replays and compares their
+   * aggregates. What runs them is `aggregates()` of tallystick/events.
+   */
+  readonly deciders?: { readonly [Name in keyof Declared]?: readonly Decider[] };
   /** The folder of the embedded ledger and log. Default `.tally/NAME`. */
   readonly dir?: string;
   /** Instead of the embedded one. */
@@ -34,6 +40,7 @@ export interface TallyApp<Declared extends Stores = Stores> {
   readonly name: string;
   readonly stores: Declared;
   readonly flows: Readonly<Record<string, FlowDefinition>>;
+  readonly deciders: Readonly<Record<string, readonly Decider[]>>;
   readonly dir: string;
   readonly ledger: LedgerDefinition | undefined;
   readonly log: ((lane: string) => LogDefinition) | undefined;
@@ -49,7 +56,7 @@ export type TxOf<Definition> =
 /** The native client of a store. */
 export type ClientOf<Definition> = Opened<Definition> extends Store<infer Client> ? Client : never;
 
-const optionNames = ['name', 'stores', 'flows', 'dir', 'ledger', 'log'] as const;
+const optionNames = ['name', 'stores', 'flows', 'deciders', 'dir', 'ledger', 'log'] as const;
 
 /**
  * Declares an application. Checks everything that can be known without opening a store: names, references,
@@ -67,7 +74,8 @@ export function tally<const Declared extends Stores>(
   for (const store of storeNames) checkName(store, `tally.stores.${store}`);
   for (const [flow, definition] of Object.entries(flows)) checkFlow(flow, definition, storeNames);
   checkSeparateTargets(flows);
-  return { name, stores, flows, dir, ledger, log };
+  const deciders = checkedDeciders(options.deciders ?? {}, storeNames);
+  return { name, stores, flows, deciders, dir, ledger, log };
 }
 
 function checkName(name: string, path: string): void {
@@ -116,6 +124,26 @@ function checkSeparateTargets(flows: Readonly<Record<string, FlowDefinition>>): 
       writers.set(`${to} ${target}`, flow);
     }
   }
+}
+
+/** A stream is found by its category, so that a category has one decider in the whole application. */
+function checkedDeciders(
+  deciders: Readonly<Record<string, readonly Decider[] | undefined>>,
+  stores: readonly string[],
+): Readonly<Record<string, readonly Decider[]>> {
+  checkOptions(deciders, stores, 'tally.deciders');
+  const categories = new Set<string>();
+  for (const [store, list = []] of Object.entries(deciders))
+    for (const { category } of list) {
+      if (categories.has(category))
+        throw invalid(
+          `tally.deciders.${store}`,
+          `names the category ${category} a second time`,
+          'give each decider a category of its own',
+        );
+      categories.add(category);
+    }
+  return Object.fromEntries(Object.entries(deciders).map(([store, list = []]) => [store, list]));
 }
 
 function invalid(where: string, what: string, mend: string): TallyError {

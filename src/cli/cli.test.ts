@@ -54,7 +54,7 @@ describe('asked for help, it exits with 0', () => {
   });
 
   test.each(names)('%s --help says what its options do', async (name) => {
-    const ended = await here([name, '--help']);
+    const ended = await here([...name.split(' '), '--help']);
     expect(ended).toMatchObject({ code: 0, said: '' });
     expect(ended.out).toContain(commands[name]?.usage);
     for (const option of Object.keys(commands[name]?.options ?? {}))

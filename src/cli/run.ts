@@ -3,6 +3,9 @@ import { errorText, isTallyError, TallyError } from '../core/errors.ts';
 import { suggest } from '../core/options.ts';
 import type { Call, Command, Terminal } from './command.ts';
 import { doctorCommand } from './commands/doctor.ts';
+import { eventsDiffCommand } from './commands/events-diff.ts';
+import { eventsReplayCommand, eventsShowCommand } from './commands/events-show.ts';
+import { eventsTailCommand } from './commands/events-tail.ts';
 import { evidenceCommand } from './commands/evidence.ts';
 import { parkedCommand } from './commands/parked.ts';
 import { rebuildCommand } from './commands/rebuild.ts';
@@ -21,13 +24,17 @@ export const commands: Readonly<Record<string, Command>> = {
   resnapshot: resnapshotCommand,
   evidence: evidenceCommand,
   doctor: doctorCommand,
+  'events show': eventsShowCommand,
+  'events tail': eventsTailCommand,
+  'events replay': eventsReplayCommand,
+  'events diff': eventsDiffCommand,
 };
 
 const USAGE_ERROR = 2;
 
 /** Runs one command line; returns its exit code: 0 done, 1 failed, 2 called wrongly. */
 export async function runCommandLine(argv: readonly string[], terminal: Terminal): Promise<number> {
-  const [name, ...args] = argv;
+  const [name, ...args] = wordsOf(argv);
   if (name === undefined || name === '--help' || name === 'help') {
     terminal.out(help());
     return name === undefined ? USAGE_ERROR : 0;
@@ -59,6 +66,15 @@ export async function runCommandLine(argv: readonly string[], terminal: Terminal
     report(error, call.json, terminal);
     return 1;
   }
+}
+
+/** The words of the command line, those of a command with two (`events show`) as one. */
+function wordsOf(argv: readonly string[]): readonly string[] {
+  const [first, second, ...args] = argv;
+  const isFirstOfTwo = Object.keys(commands).some((name) => name.startsWith(`${first} `));
+  if (!isFirstOfTwo) return argv;
+  if (second === undefined || second === '--help') return ['help'];
+  return [`${first} ${second}`, ...args];
 }
 
 function parse(command: Command, args: readonly string[]): Call | 'help' {

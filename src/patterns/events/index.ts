@@ -15,6 +15,14 @@ export {
   type SnapshotPolicy,
 } from './decider.ts';
 export type { DataOf, DeciderTypes, DomainEvent, EventType, Upcast } from './event.ts';
+export {
+  dryRun,
+  steps,
+  type DryRun,
+  type DryRunOptions,
+  type Step,
+  type StreamDifference,
+} from './history.ts';
 export type { ReplayRange } from './replay.ts';
 export { keyValueSnapshots, type Snapshot, type Snapshots } from './snapshots.ts';
 export type { EventTypes, WrittenEvent } from './upcast.ts';
