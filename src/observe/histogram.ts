@@ -26,6 +26,17 @@ export class Histogram {
     this.#max = Math.max(this.#max, durationMs);
   }
 
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Forgets everything. */
+  clear(): void {
+    this.#counts.fill(0);
+    this.#count = 0;
+    this.#max = 0;
+  }
+
   /** Adds what another histogram holds. */
   add(other: Histogram): void {
     for (const [bucket, count] of other.#counts.entries())
@@ -36,10 +47,16 @@ export class Histogram {
 
   percentiles(): Percentiles {
     if (this.#count === 0) return { count: 0, p50: null, p99: null, max: null };
-    return { count: this.#count, p50: this.#at(0.5), p99: this.#at(0.99), max: round(this.#max) };
+    return {
+      count: this.#count,
+      p50: this.at(0.5),
+      p99: this.at(0.99),
+      max: round(this.#max),
+    };
   }
 
-  #at(proportion: number): number {
+  /** What this share of the durations does not exceed; 0 if nothing was recorded. */
+  at(proportion: number): number {
     let left = Math.ceil(this.#count * proportion);
     for (const [bucket, count] of this.#counts.entries()) {
       left -= count;

@@ -1,0 +1,35 @@
+export type { BreakerState } from './breaker.ts';
+export type { Call, Read } from './call.ts';
+export type { GuardCounts } from './core.ts';
+export {
+  fallback,
+  lastGood,
+  lastGoodIn,
+  type Fallback,
+  type LastGood,
+  type Recalled,
+} from './fallback.ts';
+export { gather, type Gathered, type GatherOptions, type PartResult } from './gather.ts';
+export { guard, guardStore, type CallOptions, type Guard, type GuardStats } from './guard.ts';
+export type {
+  BreakerSettings,
+  Duration,
+  GuardOptions,
+  HedgeSettings,
+  RetrySettings,
+} from './guard-options.ts';
+export type { Known } from './known.ts';
+export {
+  optional,
+  required,
+  type Instead,
+  type NeedsOf,
+  type Part,
+  type PartCall,
+  type PartOptions,
+  type PartRead,
+  type Parts,
+  type ValuesOf,
+} from './part.ts';
+export type { Reason, ReasonKind } from './reason.ts';
+export { remainingMs, withDeadline, withPriority, type Priority } from '../../runtime/budget.ts';
