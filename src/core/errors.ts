@@ -48,7 +48,10 @@ export const errorCodes = {
   DEADLINE_EXCEEDED: { retryable: true, summary: 'The time for a piece of work ran out' },
   CIRCUIT_OPEN: { retryable: true, summary: 'A store is not called for now: it has been failing' },
   OVERLOADED: { retryable: true, summary: 'A call was turned away: too many are under way' },
-  PART_MISSING: { retryable: true, summary: 'A part that a page cannot do without is not to be had' },
+  PART_MISSING: {
+    retryable: true,
+    summary: 'A part that a page cannot do without is not to be had',
+  },
   BATCH_INVALID: { retryable: false, summary: 'A batch function did not answer for its keys' },
   JOIN_TOO_LARGE: { retryable: false, summary: 'A join asks for more than a request may' },
   PORT_IN_USE: { retryable: true, summary: 'An address to listen on is taken' },
