@@ -75,3 +75,21 @@ export function evidenceToPassOn(heads: Evidence = noEvidence): Evidence {
   const inbound = clampEvidence(context.inbound, heads);
   return mergeEvidence(inbound, context.given, context.produced.evidence);
 }
+
+/** A piece of work, for what is to be remembered as long as it lasts. */
+export interface Work {
+  /** The same in all nested contexts of one piece of work. */
+  readonly id: object;
+  /** Another object after each write of the work. */
+  readonly written: Evidence;
+  /** What the application's own code gave, here. */
+  readonly given: Evidence;
+}
+
+/** The present piece of work: the request, the message. Undefined without a context. */
+export function currentWork(): Work | undefined {
+  const context = storage.getStore();
+  if (context === undefined) return undefined;
+  const { produced, given } = context;
+  return { id: produced, written: produced.evidence, given };
+}

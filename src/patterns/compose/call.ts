@@ -1,5 +1,5 @@
 import type { Clock } from '../../ports/clock.ts';
-import { runWithBudget, type Budget, type Priority } from '../../runtime/budget.ts';
+import { currentBudget, runWithBudget, type Budget, type Priority } from '../../runtime/budget.ts';
 import type { Freshness } from '../../flow/barrier.ts';
 import type { Core } from './core.ts';
 import { unknown, worse, type Known } from './known.ts';
@@ -154,6 +154,12 @@ export class Attempt<Value> implements Call, Budget {
     core.limiter.free();
     return true;
   }
+}
+
+/** The attempt that this runs within, if it is its budget that holds. */
+export function currentAttempt(): Attempt<unknown> | undefined {
+  const budget = currentBudget();
+  return budget instanceof Attempt ? budget : undefined;
 }
 
 function isThenable<Value>(result: Value | Promise<Value>): result is Promise<Value> {

@@ -33,3 +33,6 @@ export {
 } from './part.ts';
 export type { Reason, ReasonKind } from './reason.ts';
 export { remainingMs, withDeadline, withPriority, type Priority } from '../../runtime/budget.ts';
+export type { Batch, BatchAnswers } from './batch-answers.ts';
+export { loader, type Loader, type LoaderOptions } from './loader.ts';
+export type { MemoKey } from './memo.ts';
