@@ -15,14 +15,13 @@ export type Batch<Key, Value> = (
 ) => BatchAnswers<Key, Value> | Promise<BatchAnswers<Key, Value>>;
 
 /** One answer for each key, in the order of the keys. Throws BATCH_INVALID. */
-export function answersOf<Key, Value>(
+export function answersOf(
   answers: unknown,
-  keys: readonly Key[],
+  keys: readonly unknown[],
   store: string,
-): readonly (Value | Error | undefined)[] {
-  if (answers instanceof Map)
-    return keys.map((key) => answers.get(key) as Value | Error | undefined);
-  if (Array.isArray(answers) && answers.length === keys.length) return answers as Value[];
+): readonly unknown[] {
+  if (answers instanceof Map) return keys.map((key) => answers.get(key) as unknown);
+  if (Array.isArray(answers) && answers.length === keys.length) return answers;
   const given = Array.isArray(answers) ? `a list of ${answers.length}` : `a ${typeof answers}`;
   throw new TallyError('BATCH_INVALID', {
     what: `a batch of ${keys.length} keys was answered with ${given}`,

@@ -36,3 +36,11 @@ export { remainingMs, withDeadline, withPriority, type Priority } from '../../ru
 export type { Batch, BatchAnswers } from './batch-answers.ts';
 export { loader, type Loader, type LoaderOptions } from './loader.ts';
 export type { MemoKey } from './memo.ts';
+export { findingText, type Finding } from './findings.ts';
+export {
+  requestLog,
+  type FindingCount,
+  type RequestLog,
+  type RequestLogOptions,
+} from './request-log.ts';
+export { watchClient } from './watch.ts';

@@ -23,10 +23,10 @@ export interface LoaderOptions<Key> {
   /** Keys of one batch. Default: what the store of that system takes well ({@link keysMaxOf}). */
   readonly keysMax?: number;
   /**
-   * How long keys are collected. Default `'turn'`: until the event loop comes round, so that loads join that
-   * were set off by different answers arriving together. A duration collects longer.
+   * How long keys are collected. Default 0: until the event loop comes round, so that loads join that were set off
+   * by different answers arriving together.
    */
-  readonly collect?: 'turn' | Duration;
+  readonly collect?: Duration;
   /** What tells two keys apart, for keys that are objects. Default: the key itself. */
   readonly keyOf?: (key: Key) => MemoKey;
   /** Default true: a batch only reads, and is repeated and hedged as the guard says. */
@@ -138,8 +138,8 @@ class StoreLoader<Key, Value> implements Loader<Key, Value> {
       max: KEYS_LIMIT,
       integer: true,
     });
-    const { collect = 'turn', within, priority } = options;
-    this.#collectMs = collect === 'turn' ? 0 : checkDuration(collect, 'loader.collect');
+    const { within, priority } = options;
+    this.#collectMs = checkDuration(options.collect ?? 0, 'loader.collect');
     this.#keyOf = options.keyOf;
     this.#clock = options.clock ?? systemClock;
     this.#endless = { clock: this.#clock, deadlineMs: Infinity, priority: 'normal' };
@@ -238,8 +238,10 @@ class StoreLoader<Key, Value> implements Loader<Key, Value> {
 
   #send(waiting: readonly Waiting<Key, Value>[], { work, budget }: Collecting<Key, Value>): void {
     const keys = waiting.map(({ key }) => key);
-    const read = async (call: Call): Promise<readonly (Value | Error | undefined)[]> =>
-      answersOf(await this.#batch(keys, call), keys, this.#guard.name);
+    const read = async (call: Call): Promise<readonly (Value | Error | undefined)[]> => {
+      const answers = await this.#batch(keys, call);
+      return answersOf(answers, keys, this.#guard.name) as readonly (Value | Error | undefined)[];
+    };
     const fail = (one: Waiting<Key, Value>, error: Error): void => {
       // Whoever asks again is to have another try.
       this.#memo.drop(work, one.memoKey, one);

@@ -81,3 +81,8 @@ const storage = new AsyncLocalStorage<QueryLog>();
 export function currentQueryLog(): QueryLog | undefined {
   return storage.getStore();
 }
+
+/** Runs `work` with a log. */
+export function runWithQueryLog<Result>(log: QueryLog, work: () => Result): Result {
+  return storage.run(log, work);
+}
