@@ -116,7 +116,8 @@ export const cacheLeaseCases: readonly CacheCase[] = [
       };
       for (const [key, end] of Object.entries(ends)) {
         const token = await lease(tier, key);
-        const waiters = [1, 2].map(async () => other.settled(key, await heldLease(other, key)));
+        const held = await heldLease(other, key);
+        const waiters = [other.settled(key, held), other.settled(key, held)];
         await end(token);
         await Promise.all(waiters);
       }

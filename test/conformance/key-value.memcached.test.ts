@@ -2,25 +2,11 @@ import { describe, expect, test } from 'vitest';
 import { keyValueConformance } from '../../src/conformance/key-value.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { systemRandom } from '../../src/runtime/random.ts';
-import { memcached, type MemcachedStore } from '../../src/stores/memcached/index.ts';
+import { memcached } from '../../src/stores/memcached/index.ts';
+import { ageItems } from '../support/memcached.ts';
 import { freshMemcached, hasMemcached } from '../support/servers.ts';
 
 const context = { name: 'cache', clock: systemClock, random: systemRandom };
-
-/** Memcached's clock cannot be moved: what expires is moved towards it. */
-async function age(store: MemcachedStore, prefix: string, delayMs: number): Promise<void> {
-  const { client, keyValue } = store;
-  for await (const key of keyValue.keys('')) {
-    const name = `${prefix}_kv:${key}`;
-    const reply = await client.send({ verb: 'mg', key: name, flags: ['t'] });
-    const leftS = Number(reply.flags.find((flag) => flag.startsWith('t'))?.slice(1) ?? -1);
-    if (leftS === -1) continue;
-    const newS = leftS - delayMs / 1_000;
-    await client.send(
-      newS > 0 ? { verb: 'mg', key: name, flags: [`T${newS}`] } : { verb: 'md', key: name },
-    );
-  }
-}
 
 describe.skipIf(!hasMemcached)('key-value entries in Memcached', () => {
   keyValueConformance({
@@ -41,7 +27,7 @@ describe.skipIf(!hasMemcached)('key-value entries in Memcached', () => {
         },
         // Longer than any pause of a busy machine between two commands.
         stepMs: 60_000,
-        advance: (delayMs) => age(store, fresh.prefix, delayMs),
+        advance: (delayMs) => ageItems(store.client, fresh.prefix, delayMs),
         async reopen() {
           await store.close();
           store = await definition.open(context);

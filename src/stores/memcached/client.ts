@@ -18,7 +18,7 @@ export interface MemcachedClient {
    * (then it may have been done), STORE_CORRUPT, STORE_CLOSED.
    */
   send(request: MetaRequest): Promise<MetaReply>;
-  /** Sends commands without values in one write, and resolves with their answers in order. Throws as `send`. */
+  /** Sends commands in one write, and resolves with their answers in order. Throws as `send`. */
   sendMany(requests: readonly MetaRequest[]): Promise<readonly MetaReply[]>;
   /** Sends a classic command such as `stats` or `version`; `onLine` gets the lines before the last. Throws as `send`. */
   command(text: string, onLine?: (line: string) => void): Promise<string>;

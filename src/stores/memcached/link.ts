@@ -33,7 +33,7 @@ export interface LinkOptions {
 export interface MemcachedLink extends AsyncDisposable {
   /** Sends one command. `EX`, `NS` and such are answers; what cannot be done throws. */
   send(request: MetaRequest): Promise<MetaReply>;
-  /** Sends commands without values, and resolves with all their answers. */
+  /** Sends commands in one write, and resolves with all their answers. */
   sendMany(requests: readonly MetaRequest[]): Promise<readonly MetaReply[]>;
   /** Sends a classic command on the same connection; see {@link Connection.command}. */
   command(text: string, onLine?: (line: string) => void): Promise<string>;

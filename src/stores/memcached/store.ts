@@ -1,8 +1,10 @@
 import type { Diagnose } from '../../ports/diagnose.ts';
+import type { Caches } from '../../ports/cache.ts';
 import type { KeyValue } from '../../ports/key-value.ts';
 import type { Store, StoreContext, StoreDefinition } from '../../ports/store.ts';
 import type { Vitals } from '../../ports/vitals.ts';
 import type { MemcachedClient } from './client.ts';
+import { openCaches } from './cache/caches.ts';
 import { openDiagnose } from './diagnose.ts';
 import { openKeyValue } from './key-value/key-value.ts';
 import { openLink, type MemcachedLink } from './link.ts';
@@ -14,6 +16,7 @@ import { readVitals } from './vitals.ts';
 export interface MemcachedStore extends Store<MemcachedClient> {
   readonly system: 'memcached';
   readonly keyValue: KeyValue;
+  readonly caches: Caches;
   readonly diagnose: Diagnose;
 }
 
@@ -48,6 +51,7 @@ class OpenStore implements MemcachedStore {
   readonly name: string;
   readonly system = 'memcached';
   readonly keyValue: KeyValue;
+  readonly caches: Caches;
   readonly diagnose: Diagnose;
   readonly #parts: MemcachedParts;
   readonly #client: MemcachedLink;
@@ -57,6 +61,7 @@ class OpenStore implements MemcachedStore {
     this.#client = client;
     this.#parts = parts;
     this.keyValue = openKeyValue(parts);
+    this.caches = openCaches(parts, context.random);
     this.diagnose = openDiagnose(parts.link);
   }
 

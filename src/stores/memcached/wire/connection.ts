@@ -121,7 +121,7 @@ export class Connection {
         else throw strange(reply.text, this.#options.where);
         return true;
       };
-      this.#give({ take, reject }, head, value);
+      this.#give({ take, reject }, value === undefined ? [head] : [head, value, '\r\n']);
     });
   }
 
@@ -145,12 +145,13 @@ export class Connection {
         else reject(refused);
         return true;
       };
-      let head = '';
+      const parts: (string | Uint8Array)[] = [];
       for (const request of requests) {
         const opaque = (this.#opaque = (this.#opaque + 1) % OPAQUE_MAX);
-        head += headOf(request, opaque);
+        parts.push(headOf(request, opaque));
+        if (request.value !== undefined) parts.push(request.value, '\r\n');
       }
-      this.#give({ take, reject }, head, undefined);
+      this.#give({ take, reject }, parts);
     });
   }
 
@@ -169,7 +170,7 @@ export class Connection {
         } else resolve(reply.text);
         return true;
       };
-      this.#give({ take, reject }, `${text}\r\n`, undefined);
+      this.#give({ take, reject }, [`${text}\r\n`]);
     });
   }
 
@@ -187,9 +188,10 @@ export class Connection {
     this.#onEnd(error);
   }
 
-  #give(waiting: Waiting, head: string, value: string | Uint8Array | undefined): void {
+  #give(waiting: Waiting, parts: readonly (string | Uint8Array)[]): void {
     if (this.#ended !== undefined) return waiting.reject(this.#ended);
-    const bytes = head.length + (value === undefined ? 0 : bytesOf(value));
+    let bytes = 0;
+    for (const part of parts) bytes += bytesOf(part);
     const underWay = this.#waiting.length - this.#head;
     if (
       underWay >= COMMANDS_MAX ||
@@ -203,8 +205,7 @@ export class Connection {
     this.#waiting.push(waiting);
     // After the callers that go on in this turn have given theirs.
     if (this.#unsent.length === 0) process.nextTick(() => this.#flush());
-    this.#unsent.push(head);
-    if (value !== undefined) this.#unsent.push(value, '\r\n');
+    for (const part of parts) this.#unsent.push(part);
     this.#unsentBytes += bytes;
   }
 
