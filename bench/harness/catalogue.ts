@@ -76,4 +76,11 @@ export const benches: Readonly<Record<string, Listed>> = {
     bars: ['covered already ≤ 20 µs'],
     load: async () => (await import('../barrier.ts')).barrierBench,
   },
+  'saga-postgres': {
+    bars: [
+      'sagas/s ≥ 0.75 × a bare fenced journal with group commit at 1, 16, 64 and 256 callers',
+      'p50 alone ≤ 1.3 × its durable commits',
+    ],
+    load: async () => (await import('../saga-postgres.ts')).sagaPostgresBench,
+  },
 };

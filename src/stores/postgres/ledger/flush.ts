@@ -11,7 +11,7 @@ export type Step = readonly LedgerOperation[];
 export type StepOutcome = LedgerResult | TallyError;
 
 /** A flush of more operations locks the ledger instead of each record: the server has room for some thousands. */
-const LOCKS_MAX = 512;
+export const LOCKS_MAX: number = 512;
 
 /** The statement that commits many steps. */
 export function flushStatement(schema: string): string {
@@ -77,7 +77,8 @@ export function flushOutcomes(
     for (const operation of operations) {
       before += 1;
       const row = results.get(before);
-      if (row?.refusal != null) refusal = refusedBy(operation, row.refusal, where);
+      if (row?.refusal != null)
+        refusal = refusedBy(operation, JSON.parse(row.refusal) as Refusal, where);
       outcome.push(row?.result ?? 0);
     }
     return refusal ?? outcome;
@@ -149,15 +150,20 @@ function add(columns: Columns, operation: LedgerOperation): void {
   columns.until.push(until);
 }
 
-interface Refusal {
+/** What stands in the way of an operation. */
+export interface Refusal {
   readonly version?: number;
   readonly owner?: string | null;
   readonly epoch?: number | null;
   readonly expiresAtMs?: number | null;
 }
 
-function refusedBy(operation: LedgerOperation, refusal: string, where: string): TallyError {
-  const { version, owner, epoch, expiresAtMs } = JSON.parse(refusal) as Refusal;
+/** The error of a refused operation. */
+export function refusedBy(
+  operation: LedgerOperation,
+  { version, owner, epoch, expiresAtMs }: Refusal,
+  where: string,
+): TallyError {
   switch (operation.kind) {
     case 'put':
     case 'delete': {

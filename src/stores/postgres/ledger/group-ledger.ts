@@ -1,4 +1,4 @@
-import { isTallyError, TallyError } from '../../../core/errors.ts';
+import { isTallyError, must, TallyError } from '../../../core/errors.ts';
 import { point } from '../../../observe/point.ts';
 import type {
   LeaseRecord,
@@ -19,6 +19,7 @@ import {
   type StepOutcome,
 } from './flush.ts';
 import { checkName, checkStep } from './limits.ts';
+import { type PlainRow, plainFlush, plainOutcomes, plainStatement, plainValues } from './plain.ts';
 import { afterPrefix, fromStored, toStored } from './plain-text.ts';
 import { durableSession, endSession } from './session.ts';
 import { endAtServer, identify, type SessionIdentity } from './unanswered.ts';
@@ -53,6 +54,7 @@ export class GroupLedger implements Ledger {
   readonly #database: Database;
   readonly #where: string;
   readonly #statement: string;
+  readonly #plainStatement: string;
   readonly #answerTimeoutMs: number;
   #session: Session | undefined;
   #identity: SessionIdentity | undefined;
@@ -71,6 +73,7 @@ export class GroupLedger implements Ledger {
     this.#answerTimeoutMs = answerTimeoutMs;
     this.#where = `ledger ${database.name}, ${database.where}`;
     this.#statement = flushStatement(database.schema);
+    this.#plainStatement = plainStatement(database.schema);
   }
 
   async commit(operations: readonly LedgerOperation[]): Promise<LedgerResult> {
@@ -208,16 +211,25 @@ export class GroupLedger implements Ledger {
 
   async #flush(steps: readonly (readonly LedgerOperation[])[]): Promise<StepOutcome[]> {
     const { clock, random } = this.#database;
-    const values = flushValues(steps);
+    const plain = plainFlush(steps);
+    const values = plain === undefined ? flushValues(steps) : plainValues(plain);
+    const statement = plain === undefined ? this.#statement : this.#plainStatement;
     for (let tries = 1; ; tries += 1) {
       const session = await this.#connected();
       point('ledger.before-commit');
       try {
-        const answer = session.query<FlushRow>(this.#statement, values);
+        const answer = session.query<FlushRow | PlainRow>(statement, values);
         point('ledger.after-send-before-answer');
         const rows = await answer;
         point('ledger.after-commit-before-answer');
-        return flushOutcomes(steps, rows, this.#where);
+        return plain === undefined
+          ? flushOutcomes(steps, rows as FlushRow[], this.#where)
+          : plainOutcomes(
+              steps,
+              plain,
+              must(rows[0] as PlainRow | undefined, 'an answer'),
+              this.#where,
+            );
       } catch (error) {
         // The server has undone all of it, so it may be sent again: whoever was in the way has gone on.
         if ((isConflict(error) || sqlState(error) === NO_ROOM) && tries < TRIES_MAX) {

@@ -1,5 +1,7 @@
+import { plainFunction } from './plain-schema.ts';
+
 /** Of the tables and the function below; higher where they change. */
-export const LEDGER_SCHEMA_VERSION = 1;
+export const LEDGER_SCHEMA_VERSION = 2;
 
 /** Kinds of operations as the function knows them. */
 export const operationKinds = {
@@ -182,5 +184,5 @@ END $body$;
 /** What has to be in the schema before a ledger works there. */
 export function ledgerSchema(schema: string): string {
   const all = `hashtextextended('tallystick ledger ${schema}', 0)`;
-  return tables(schema) + apply(schema) + commit(schema, all);
+  return tables(schema) + apply(schema) + commit(schema, all) + plainFunction(schema, all);
 }
