@@ -3,10 +3,18 @@ import { isLaneName } from '../core/evidence.ts';
 import { checkOptions, suggest } from '../core/options.ts';
 import type { FlowDefinition } from '../flow/definition.ts';
 import type { Decider } from '../patterns/events/decider.ts';
+import { checkSagaSetup } from '../patterns/saga/setup.ts';
+import type { SagaDefinition, SagaEngineOptions } from '../patterns/saga/index.ts';
 import type { LedgerDefinition } from '../ports/ledger.ts';
 import type { Log } from '../ports/log.ts';
 import type { Source } from '../ports/source.ts';
 import type { Store, StoreContext, StoreDefinition } from '../ports/store.ts';
+
+/** The sagas of an application, and how its workers run them. */
+export type SagaSetup = Pick<
+  SagaEngineOptions,
+  'definitions' | 'schedules' | 'observe' | 'leaseMs' | 'runningMax'
+>;
 
 /** The stores of an application, by name. */
 export type Stores = Readonly<Record<string, StoreDefinition>>;
@@ -27,6 +35,10 @@ export interface TallyOptions<Declared extends Stores> {
    * aggregates. What runs them is `aggregates()` of tallystick/events.
    */
   readonly deciders?: { readonly [Name in keyof Declared]?: readonly Decider[] };
+  /**
+   * The sagas that its workers run: every version that still has running ones. With options: `{ definitions, … }`.
+   */
+  readonly sagas?: readonly SagaDefinition[] | SagaSetup;
   /** The folder of the embedded ledger and log. Default `.tally/NAME`. */
   readonly dir?: string;
   /** Instead of the embedded one. */
@@ -41,6 +53,7 @@ export interface TallyApp<Declared extends Stores = Stores> {
   readonly stores: Declared;
   readonly flows: Readonly<Record<string, FlowDefinition>>;
   readonly deciders: Readonly<Record<string, readonly Decider[]>>;
+  readonly sagas: SagaSetup;
   readonly dir: string;
   readonly ledger: LedgerDefinition | undefined;
   readonly log: ((lane: string) => LogDefinition) | undefined;
@@ -56,7 +69,16 @@ export type TxOf<Definition> =
 /** The native client of a store. */
 export type ClientOf<Definition> = Opened<Definition> extends Store<infer Client> ? Client : never;
 
-const optionNames = ['name', 'stores', 'flows', 'deciders', 'dir', 'ledger', 'log'] as const;
+const optionNames = [
+  'name',
+  'stores',
+  'flows',
+  'deciders',
+  'sagas',
+  'dir',
+  'ledger',
+  'log',
+] as const;
 
 /**
  * Declares an application. Checks everything that can be known without opening a store: names, references,
@@ -75,7 +97,8 @@ export function tally<const Declared extends Stores>(
   for (const [flow, definition] of Object.entries(flows)) checkFlow(flow, definition, storeNames);
   checkSeparateTargets(flows);
   const deciders = checkedDeciders(options.deciders ?? {}, storeNames);
-  return { name, stores, flows, deciders, dir, ledger, log };
+  const sagas = checkSagaSetup(options.sagas);
+  return { name, stores, flows, deciders, sagas, dir, ledger, log };
 }
 
 function checkName(name: string, path: string): void {

@@ -4,6 +4,7 @@ import { checkNumber, checkOptions } from '../core/options.ts';
 import { OFFSET_MAX } from '../core/position.ts';
 import type { Freshness } from '../flow/barrier.ts';
 import { ProgressBoard, progressEvidence } from '../flow/progress.ts';
+import { SagaEngine } from '../patterns/saga/index.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Store } from '../ports/store.ts';
@@ -53,6 +54,8 @@ const readOptionNames = [...barrierOptionNames, 'otherwise'] as const;
 export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposable {
   readonly stores: { readonly [Name in keyof Declared]: Opened<Declared[Name]> };
   readonly ledger: Ledger;
+  /** Starts sagas, waits for their outcomes, sends them signals; a process that runs the flows runs them too. */
+  readonly sagas: SagaEngine;
   readonly #parts: OpenAppParts;
   readonly #board = new ProgressBoard();
   readonly #worker: Worker | undefined;
@@ -76,6 +79,9 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
         status: () => this.status(),
       });
     }
+    const { sagas } = parts.app;
+    const hasSagas = sagas.definitions.length > 0 || sagas.schedules !== undefined;
+    this.sagas = new SagaEngine({ ...sagas, ...parts, run: parts.run && hasSagas });
     this.#remote = new RemoteProgress({
       ...parts,
       flows: parts.app.flows,
@@ -225,6 +231,8 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
   }
 
   async #close(): Promise<void> {
+    // Steps may write to the stores and wait for what the flows apply.
+    await this.sagas.close();
     await this.#maintenance?.stop();
     await this.#worker?.stop();
     for (const lane of this.#parts.lanes.values()) await lane.log.close();

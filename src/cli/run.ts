@@ -10,6 +10,8 @@ import { evidenceCommand } from './commands/evidence.ts';
 import { parkedCommand } from './commands/parked.ts';
 import { rebuildCommand } from './commands/rebuild.ts';
 import { resnapshotCommand } from './commands/resnapshot.ts';
+import { sagaCancelCommand, sagaDecideCommand } from './commands/saga-decide.ts';
+import { sagaListCommand, sagaShowCommand } from './commands/saga-list.ts';
 import { statusCommand } from './commands/status.ts';
 import { upCommand } from './commands/up.ts';
 import { loadApp } from './load.ts';
@@ -28,6 +30,13 @@ export const commands: Readonly<Record<string, Command>> = {
   'events tail': eventsTailCommand,
   'events replay': eventsReplayCommand,
   'events diff': eventsDiffCommand,
+  'saga list': sagaListCommand,
+  'saga show': sagaShowCommand,
+  'saga retry': sagaDecideCommand('retry'),
+  'saga skip': sagaDecideCommand('skip'),
+  'saga mark': sagaDecideCommand('mark'),
+  'saga abandon': sagaDecideCommand('abandon'),
+  'saga cancel': sagaCancelCommand,
 };
 
 const USAGE_ERROR = 2;

@@ -14,6 +14,7 @@ import { type Head, isEnd, parseRecord, type SagaRecord } from './record.ts';
 import { Registry } from './registry.ts';
 import { resultsOf } from './results.ts';
 import { checkSagaId, MAIL, READY, RECORDS, readyKey } from './spaces.ts';
+import { type SagaSchedule, Schedules } from './schedule.ts';
 import { startSaga } from './starter.ts';
 import { listSagas, type ListOptions, type SagaView, showSaga, type SagaSummary } from './view.ts';
 import { SagaWorker } from './worker.ts';
@@ -33,6 +34,7 @@ export interface SagaEngineOptions {
   readonly owner: string;
   readonly isDead: (owner: string) => boolean;
   readonly definitions: readonly SagaDefinition[];
+  readonly schedules?: Readonly<Record<string, SagaSchedule>>;
   /** Whether this process runs sagas; one that does not may start them and wait. */
   readonly run: boolean;
   readonly observe?: SagaObserver;
@@ -86,7 +88,8 @@ export class SagaEngine implements AsyncDisposable {
     const { observe, leaseMs = WORKER_LEASE_MS, runningMax = RUNNING_DEFAULT } = options;
     this.#options = options;
     this.#observe = quiet(observe);
-    this.#registry = new Registry(options.definitions);
+    const schedules = new Schedules(options.schedules ?? {});
+    this.#registry = new Registry([...options.definitions, ...schedules.definitions]);
     if (!options.run) return;
     this.#worker = new SagaWorker({
       ...options,
@@ -97,6 +100,8 @@ export class SagaEngine implements AsyncDisposable {
       startChild: (definition, id, input, parent) =>
         this.#startChild(definition, id, input, parent),
       cancelChild: (id, reason) => this.cancel(id, reason),
+      onLook: () =>
+        schedules.look(options.clock, (saga, id, input) => this.#start(saga, { id, input })),
       onLeft: (run, outcome) => {
         if (outcome === 'ended' || outcome === 'parked')
           this.#tell(run.id, outcomeOf(run.book.head, run.book.state, run.definition));

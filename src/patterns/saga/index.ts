@@ -26,4 +26,5 @@ export type { Decision } from './operations.ts';
 export type { SagaEvent, SagaObserver } from './observer.ts';
 export type { SagaFailure, SagaOutcome } from './outcome.ts';
 export type { SagaStatus } from './record.ts';
+export type { SagaSchedule } from './schedule.ts';
 export type { ListOptions, SagaSummary, SagaView } from './view.ts';

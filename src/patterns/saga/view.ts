@@ -27,6 +27,7 @@ export interface SagaSummary {
   readonly id: string;
   readonly saga: string;
   readonly version: number;
+  readonly fingerprint: string;
   readonly status: SagaStatus | 'compensating';
   readonly startedAtMs: number;
   readonly changedAtMs: number;
@@ -36,7 +37,6 @@ export interface SagaSummary {
 
 /** One saga in full. */
 export interface SagaView extends SagaSummary {
-  readonly fingerprint: string;
   readonly priority: number;
   readonly deadlineAtMs: number | undefined;
   readonly parent: string | undefined;
@@ -96,7 +96,6 @@ export async function showSaga(ledger: Ledger, id: string): Promise<SagaView> {
   const state = stateOf(history);
   return {
     ...summaryOf(head),
-    fingerprint: head.fingerprint,
     priority: head.priority,
     deadlineAtMs: head.deadlineAtMs,
     parent: head.parent?.id,
@@ -107,9 +106,9 @@ export async function showSaga(ledger: Ledger, id: string): Promise<SagaView> {
 }
 
 function summaryOf(head: Head): SagaSummary {
-  const { id, saga, version, startedAtMs, changedAtMs, owner } = head;
+  const { id, saga, version, fingerprint, startedAtMs, changedAtMs, owner } = head;
   const isGoingBack =
     head.direction === 'back' && ['ready', 'running', 'waiting'].includes(head.status);
   const status = isGoingBack ? 'compensating' : head.status;
-  return { id, saga, version, status, startedAtMs, changedAtMs, worker: owner };
+  return { id, saga, version, fingerprint, status, startedAtMs, changedAtMs, worker: owner };
 }

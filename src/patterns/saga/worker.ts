@@ -31,6 +31,8 @@ export interface WorkerOptions extends Omit<RunHost, 'enter'> {
   readonly isDead: (owner: string) => boolean;
   readonly leaseMs: number;
   readonly runningMax: number;
+  /** What else is to be looked for at each look. */
+  readonly onLook: () => Promise<void>;
   /** A saga has come to an end, or is parked, here. */
   readonly onLeft: (run: SagaRun, outcome: RunOutcome) => void;
 }
@@ -188,9 +190,9 @@ export class SagaWorker {
     if (self === undefined || this.#stopping.signal.aborted) return;
     await this.#takeAll(READY);
     await this.#takeAll(TIMERS, timeKey(clock.nowMs() + 1));
-    for (const owner of await this.#watch.gone(self)) {
+    for (const owner of await this.#watch.gone(self))
       await this.#takeAll(OWNED, undefined, `${owner}/`);
-    }
+    await this.#options.onLook();
     if (clock.monotonicMs() < this.#tidyAtMs) return;
     this.#tidyAtMs = clock.monotonicMs() + TIDY_EVERY_MS;
     // What carries its name and is not in its hands: a run that failed in a way that nobody thought of.
