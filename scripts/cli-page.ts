@@ -40,6 +40,18 @@ const notes: Readonly<Record<string, string>> = {
     'Ends at the first event that cannot be read, with its code; what came before has been shown by then.',
   'events diff':
     'With `--against` it reads every stream of the category once, and holds two states at a time.',
+  'saga list':
+    '`definition` says whether a worker with this file could go on: `known`, `missing` (its name or version is gone) or `changed`. See [sagas](patterns/saga.md).',
+  'saga show':
+    'The history is all that the ledger holds of it, as `redact` of its definition left it.',
+  'saga retry':
+    'Acts in the ledger itself, whether or not a worker runs, as the commands below do; only a parked saga can be decided about.',
+  'saga skip':
+    'A step that is skipped has no result: what comes after it must do without. An undo that is skipped leaves its effect where it is.',
+  'saga mark':
+    'Look first: what you say is believed. A pivot that is marked `none` sends its saga back; one that is marked `effect`, forward.',
+  'saga abandon': 'What it did and what it did not stands in its history, and is now for a person.',
+  'saga cancel': 'It is a request: its worker turns the saga back at the next chance.',
 };
 
 /** The page, as it should stand in docs/cli.md. */

@@ -1,3 +1,62 @@
+/** The writes that have a condition; `done` gets the numbers of those that took place. */
+const conditional = (record: string): string => `
+  IF updates > 0 THEN
+    WITH written AS (
+      UPDATE ${record} r SET value = u.value, version = u.next
+      FROM unnest(update_space, update_key, update_value, update_version, v[1:updates], update_at, update_step)
+        AS u(space, key, value, version, next, at, step)
+      WHERE r.space = u.space AND r.key = u.key AND r.version = u.version AND u.step <> ALL (refused)
+      RETURNING u.at
+    ) SELECT array_agg(w.at) INTO done FROM written w;
+  END IF;
+  IF inserts > 0 THEN
+    WITH written AS (
+      INSERT INTO ${record} AS r
+      SELECT u.space, u.key, u.value, u.next
+      FROM unnest(insert_space, insert_key, insert_value, v[updates + 1:updates + inserts], insert_step)
+        AS u(space, key, value, next, step)
+      WHERE u.step <> ALL (refused)
+      ON CONFLICT (space, key) DO NOTHING RETURNING r.version
+    ) SELECT array_agg(w.version) INTO written_versions FROM written w;
+    IF cardinality(written_versions) = inserts THEN
+      done := done || insert_at;
+    ELSE
+      SELECT array_agg(u.at) INTO more FROM unnest(v[updates + 1:updates + inserts], insert_at) AS u(next, at)
+      WHERE u.next = ANY (written_versions);
+      done := done || more;
+    END IF;
+  END IF;
+  IF cardinality(remove_at) > 0 THEN
+    WITH dropped AS (
+      DELETE FROM ${record} r
+      USING unnest(remove_space, remove_key, remove_version, remove_at, remove_step) AS u(space, key, version, at, step)
+      WHERE r.space = u.space AND r.key = u.key AND r.version = u.version AND u.step <> ALL (refused)
+      RETURNING u.at
+    ) SELECT array_agg(d.at) INTO more FROM dropped d;
+    done := done || more;
+    SELECT array_agg(u.at) INTO more
+    FROM unnest(remove_space, remove_key, remove_version, remove_at) AS u(space, key, version, at)
+    WHERE u.version = 0 AND NOT EXISTS (SELECT FROM ${record} r WHERE r.space = u.space AND r.key = u.key);
+    done := done || more;
+  END IF;
+`;
+
+/** The other writes of the steps that were not refused. */
+const unconditional = (record: string): string => `
+  IF puts > 0 THEN
+    INSERT INTO ${record} AS r
+    SELECT u.space, u.key, u.value, u.next
+    FROM unnest(put_space, put_key, put_value, v[updates + inserts + 1:], put_step) AS u(space, key, value, next, step)
+    WHERE u.step <> ALL (refused)
+    ON CONFLICT (space, key) DO UPDATE SET value = excluded.value, version = excluded.version;
+  END IF;
+  IF cardinality(drop_step) > 0 THEN
+    DELETE FROM ${record} r
+    USING unnest(drop_space, drop_key, drop_step) AS u(space, key, step)
+    WHERE r.space = u.space AND r.key = u.key AND u.step <> ALL (refused);
+  END IF;
+`;
+
 /*
  * Commits many steps at once, by sets instead of one operation after the other. What it is given is `plain`: no
  * record is touched by two operations, leases are only looked at, and at most one write of a step has a condition. So
@@ -53,45 +112,7 @@ BEGIN
         'expiresAtMs', gone.expires_at_ms);
     END LOOP;
   END IF;
-  IF updates > 0 THEN
-    WITH written AS (
-      UPDATE ${record} r SET value = u.value, version = u.next
-      FROM unnest(update_space, update_key, update_value, update_version, v[1:updates], update_at, update_step)
-        AS u(space, key, value, version, next, at, step)
-      WHERE r.space = u.space AND r.key = u.key AND r.version = u.version AND u.step <> ALL (refused)
-      RETURNING u.at
-    ) SELECT array_agg(w.at) INTO done FROM written w;
-  END IF;
-  IF inserts > 0 THEN
-    WITH written AS (
-      INSERT INTO ${record} AS r
-      SELECT u.space, u.key, u.value, u.next
-      FROM unnest(insert_space, insert_key, insert_value, v[updates + 1:updates + inserts], insert_step)
-        AS u(space, key, value, next, step)
-      WHERE u.step <> ALL (refused)
-      ON CONFLICT (space, key) DO NOTHING RETURNING r.version
-    ) SELECT array_agg(w.version) INTO written_versions FROM written w;
-    IF cardinality(written_versions) = inserts THEN
-      done := done || insert_at;
-    ELSE
-      SELECT array_agg(u.at) INTO more FROM unnest(v[updates + 1:updates + inserts], insert_at) AS u(next, at)
-      WHERE u.next = ANY (written_versions);
-      done := done || more;
-    END IF;
-  END IF;
-  IF cardinality(remove_at) > 0 THEN
-    WITH dropped AS (
-      DELETE FROM ${record} r
-      USING unnest(remove_space, remove_key, remove_version, remove_at, remove_step) AS u(space, key, version, at, step)
-      WHERE r.space = u.space AND r.key = u.key AND r.version = u.version AND u.step <> ALL (refused)
-      RETURNING u.at
-    ) SELECT array_agg(d.at) INTO more FROM dropped d;
-    done := done || more;
-    SELECT array_agg(u.at) INTO more
-    FROM unnest(remove_space, remove_key, remove_version, remove_at) AS u(space, key, version, at)
-    WHERE u.version = 0 AND NOT EXISTS (SELECT FROM ${record} r WHERE r.space = u.space AND r.key = u.key);
-    done := done || more;
-  END IF;
+  ${conditional(record)}
   IF coalesce(cardinality(done), 0) < updates + inserts + cardinality(remove_at) THEN
     FOR gone IN
       SELECT u.at, u.step, r.version
@@ -104,18 +125,7 @@ BEGIN
       all_refusals := all_refusals || json_build_object('at', gone.at, 'version', coalesce(gone.version, 0));
     END LOOP;
   END IF;
-  IF puts > 0 THEN
-    INSERT INTO ${record} AS r
-    SELECT u.space, u.key, u.value, u.next
-    FROM unnest(put_space, put_key, put_value, v[updates + inserts + 1:], put_step) AS u(space, key, value, next, step)
-    WHERE u.step <> ALL (refused)
-    ON CONFLICT (space, key) DO UPDATE SET value = excluded.value, version = excluded.version;
-  END IF;
-  IF cardinality(drop_step) > 0 THEN
-    DELETE FROM ${record} r
-    USING unnest(drop_space, drop_key, drop_step) AS u(space, key, step)
-    WHERE r.space = u.space AND r.key = u.key AND u.step <> ALL (refused);
-  END IF;
+  ${unconditional(record)}
   versions := array_to_string(v, ',');
   IF cardinality(all_refusals) > 0 THEN refusals := array_to_json(all_refusals); END IF;
   RETURN NEXT;
