@@ -52,5 +52,4 @@ export {
   type StatementRunner,
 } from './outbox/table.ts';
 export { eventSupports } from './events/events.ts';
-export type { EventsSource } from './events/source.ts';
 export type { PostgresEventsOptions, PostgresEventsStore } from './events/store.ts';

@@ -21,3 +21,5 @@ export {
 } from './sink/targets.ts';
 export { sinkSupports } from './sink/sink.ts';
 export type { Neighbour, NeighboursOptions, SearchHit, SqliteQuery } from './query/query.ts';
+export { eventSupports } from './events/events.ts';
+export type { SqliteEventsOptions, SqliteEventsStore } from './events/store.ts';

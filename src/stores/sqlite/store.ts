@@ -1,18 +1,14 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { checkDuration, checkNumber, checkOptions, checkString } from '../../core/options.ts';
-import { TallyError } from '../../core/errors.ts';
+import { checkDuration, checkObject, checkOptions } from '../../core/options.ts';
 import { EFFECT_RETENTION_MS } from '../../ports/effects.ts';
 import type { KeyValue } from '../../ports/key-value.ts';
 import type { Scan } from '../../ports/scan.ts';
 import type { Sink } from '../../ports/sink.ts';
 import type { Store, StoreContext, StoreDefinition } from '../../ports/store.ts';
 import type { Vitals } from '../../ports/vitals.ts';
-import {
-  BUSY_TIMEOUT_MS,
-  openConnection,
-  type Connection,
-  type Synchronous,
-} from './connection.ts';
+import { openConnection, type Connection, type Synchronous } from './connection.ts';
+import { eventsStore, type SqliteEventsOptions, type SqliteEventsStore } from './events/store.ts';
+import { checkFile, fileOptionNames, type FileOptions } from './options.ts';
 import { openEffects, type SqliteEffects } from './effects/effects.ts';
 import type { SqliteQuery } from './query/query.ts';
 import {
@@ -22,19 +18,11 @@ import {
   type TargetOptions,
   type TargetPorts,
 } from './sink/attach.ts';
-import { openSource, POLL_MS, type SqliteSource } from './source/source.ts';
+import { openSource, type SqliteSource } from './source/source.ts';
 import { readVitals } from './vitals.ts';
 
 /** Where the database is, how durable its commits are, and what flows write into it. */
-export interface SqliteOptions extends TargetOptions {
-  /** The path of the database file; it is created if it does not exist. */
-  readonly file: string;
-  /** `FULL` (default): a commit survives the loss of power. `NORMAL`: of the process only. */
-  readonly synchronous?: Synchronous;
-  /** How long a statement waits for another writer, blocking; then it throws STORE_BUSY. Default 5 s. */
-  readonly busyTimeoutMs?: number;
-  /** How often a waiting stream looks for writes of other programs. Default 50 ms. */
-  readonly pollMs?: number;
+export interface SqliteOptions extends FileOptions, TargetOptions {
   /** How long markers of effects are kept after the start of their saga. Default 30 days. */
   readonly effectRetention?: number | string;
 }
@@ -57,36 +45,17 @@ export interface SqliteStore extends Store<DatabaseSync> {
  * keys on. `client` is the DatabaseSync for the application's own queries; transactions whose
  * evidence is wanted go through `source.write`. Throws CONFIG_INVALID, CONFIG_UNKNOWN_OPTION; `open`
  * throws STORE_UNREACHABLE, STORE_BUSY or STORE_CORRUPT. A database in memory is refused: it cannot be
- * read by a second connection, which capture and snapshots need.
+ * read by a second connection, which capture and snapshots need. With `capture: 'events'` it is an event store.
  */
-export function sqlite(options: SqliteOptions): StoreDefinition<SqliteStore> {
-  const known = [
-    'file',
-    'synchronous',
-    'busyTimeoutMs',
-    'pollMs',
-    'effectRetention',
-    ...targetOptionNames,
-  ];
-  checkOptions(options, known, 'sqlite');
-  checkString(options.file, 'sqlite.file');
-  if (options.file === ':memory:' || options.file.startsWith('file:')) {
-    throw new TallyError('CONFIG_INVALID', {
-      what: `'${options.file}' is not the path of a file`,
-      where: 'sqlite.file',
-      mend: 'give a plain path, in a temporary directory if it need not last',
-    });
-  }
-  const { synchronous = 'FULL', busyTimeoutMs = BUSY_TIMEOUT_MS, pollMs = POLL_MS } = options;
-  if (synchronous !== 'FULL' && synchronous !== 'NORMAL') {
-    throw new TallyError('CONFIG_INVALID', {
-      what: `'${String(synchronous)}' is not a way to synchronise`,
-      where: 'sqlite.synchronous',
-      mend: "write 'FULL' or 'NORMAL'",
-    });
-  }
-  checkNumber(busyTimeoutMs, 'sqlite.busyTimeoutMs', { min: 0, max: 600_000, integer: true });
-  checkNumber(pollMs, 'sqlite.pollMs', { min: 1, max: 60_000 });
+export function sqlite(options: SqliteEventsOptions): StoreDefinition<SqliteEventsStore>;
+export function sqlite(options: SqliteOptions): StoreDefinition<SqliteStore>;
+export function sqlite(
+  options: SqliteOptions | SqliteEventsOptions,
+): StoreDefinition<SqliteStore | SqliteEventsStore> {
+  checkObject(options, 'sqlite');
+  if ('capture' in options) return eventsStore(options);
+  checkOptions(options, [...fileOptionNames, 'effectRetention', ...targetOptionNames], 'sqlite');
+  const { file, synchronous, busyTimeoutMs, pollMs } = checkFile(options);
   const retentionMs = Math.ceil(
     checkDuration(options.effectRetention ?? EFFECT_RETENTION_MS, 'sqlite.effectRetention', {
       min: 1_000,
@@ -96,7 +65,6 @@ export function sqlite(options: SqliteOptions): StoreDefinition<SqliteStore> {
   return {
     system: 'sqlite',
     open: async (context) => {
-      const { file } = options;
       const connection = openConnection({ file, synchronous, busyTimeoutMs });
       let ports: TargetPorts | undefined;
       try {

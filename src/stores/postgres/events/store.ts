@@ -5,6 +5,7 @@ import type { EventStore } from '../../../ports/events.ts';
 import type { KeyValue } from '../../../ports/key-value.ts';
 import type { Scan } from '../../../ports/scan.ts';
 import type { Sink } from '../../../ports/sink.ts';
+import type { Source } from '../../../ports/source.ts';
 import type { Store, StoreDefinition } from '../../../ports/store.ts';
 import type { Vitals } from '../../../ports/vitals.ts';
 import { openDatabase, type Database } from '../database.ts';
@@ -22,7 +23,7 @@ import {
 import { readVitals } from '../vitals.ts';
 import { PostgresEvents } from './events.ts';
 import { EVENTS_POLL_MS, EventsPulse } from './pulse.ts';
-import { openEventsSource, type EventsSource } from './source.ts';
+import { openEventsSource } from './source.ts';
 
 /** Where the server is that keeps the events, and what flows write into it. */
 export interface PostgresEventsOptions extends ConnectionOptions, TargetOptions {
@@ -36,7 +37,7 @@ export interface PostgresEventsOptions extends ConnectionOptions, TargetOptions 
 export interface PostgresEventsStore extends Store<pg.Pool> {
   readonly system: 'postgres';
   readonly events: EventStore<pg.ClientBase>;
-  readonly source: EventsSource;
+  readonly source: Source<pg.PoolClient>;
   readonly sink: Sink;
   readonly keyValue: KeyValue;
   readonly scan: Scan;
@@ -74,7 +75,7 @@ class OpenEventsStore implements PostgresEventsStore {
   readonly system = 'postgres';
   readonly client: pg.Pool;
   readonly events: PostgresEvents;
-  readonly source: EventsSource;
+  readonly source: Source<pg.PoolClient>;
   readonly sink: Sink;
   readonly keyValue: KeyValue;
   readonly scan: Scan;

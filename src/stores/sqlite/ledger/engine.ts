@@ -4,8 +4,9 @@ import { point } from '../../../observe/point.ts';
 import type { LeaseRecord, LedgerOperation, LedgerRecord } from '../../../ports/ledger.ts';
 import { openConnection, type Connection } from '../connection.ts';
 import { resultCode, sqliteError } from '../errors.ts';
+import type { FailureMessage } from '../failures.ts';
 import { decideLease, type LeaseOperation, type LeaseRow } from './lease-decision.ts';
-import type { FailureMessage, ListOptions, Step, StepOutcome, WorkerSetup } from './messages.ts';
+import type { ListOptions, Step, StepOutcome, WorkerSetup } from './messages.ts';
 import { afterPrefix } from './prefix.ts';
 import { prepareSchema } from './schema.ts';
 

@@ -1,14 +1,8 @@
-import type { ErrorCode, Failure } from '../../../core/errors.ts';
 import type { LeaseRecord, LedgerOperation, LedgerRecord } from '../../../ports/ledger.ts';
+import type { FailureMessage } from '../failures.ts';
 
 /** Operations of one step, as the caller gave them. */
 export type Step = readonly LedgerOperation[];
-
-/** An error on its way between threads: a class does not survive the copy. */
-export interface FailureMessage {
-  readonly code: ErrorCode;
-  readonly failure: Failure;
-}
 
 /** What became of one step: the results of its operations, or why it left nothing. */
 export type StepOutcome = number[] | FailureMessage;

@@ -7,17 +7,17 @@ import type {
   LedgerResult,
   LedgerSupports,
 } from '../../../ports/ledger.ts';
-import { errorFrom } from './failures.ts';
+import { errorFrom, type FailureMessage } from '../failures.ts';
+import { StoreThread } from '../thread.ts';
 import { checkName, checkStep } from './limits.ts';
 import type {
   Answer,
-  FailureMessage,
   ListOptions,
   Read,
   ReadAnswer,
+  Request,
   WorkerSetup,
 } from './messages.ts';
-import { LedgerThread } from './thread.ts';
 
 /** Steps and reads that may wait; beyond it callers are sent back instead of filling the memory. */
 export const WAITING_MAX = 100_000;
@@ -56,7 +56,7 @@ class ThreadLedger implements Ledger {
   /** Settles when the file is open, or with the reason why it is not. */
   readonly opened: Promise<void>;
   readonly #where: string;
-  readonly #thread: LedgerThread;
+  readonly #thread: StoreThread<Request, Answer>;
   readonly #opening: PromiseWithResolvers<void> = Promise.withResolvers();
   #steps: WaitingStep[] = [];
   #reads: WaitingRead[] = [];
@@ -72,10 +72,13 @@ class ThreadLedger implements Ledger {
   constructor(setup: WorkerSetup) {
     this.#where = setup.where;
     this.opened = this.#opening.promise;
-    this.#thread = new LedgerThread(setup, {
-      answer: (answer) => this.#hear(answer),
-      died: (cause) => this.#die(cause),
-    });
+    this.#thread = new StoreThread(
+      { name: 'tallystick-ledger', program: './worker', base: import.meta.url, setup },
+      {
+        answer: (answer) => this.#hear(answer),
+        died: (cause) => this.#die(cause),
+      },
+    );
   }
 
   commit(operations: readonly LedgerOperation[]): Promise<LedgerResult> {

@@ -2,7 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { must, unreachable } from '../../../core/errors.ts';
 import { armFromEnvironment } from '../../../observe/arm.ts';
 import { LedgerEngine } from './engine.ts';
-import { failureMessage } from './failures.ts';
+import { failureMessage } from '../failures.ts';
 import type { Answer, Read, ReadAnswer, Request, Step, WorkerSetup } from './messages.ts';
 
 // The ledger's thread. It exists because SQLite is called synchronously: here a slow fsync or a

@@ -17,10 +17,22 @@ export function writeMarked<Result>(
   work: (tx: DatabaseSync) => Result | Promise<Result>,
   since: number,
 ): Committed<Result> | Promise<Committed<Result>> {
+  return writeWhole(connection, work, () => markOwnEnd(connection, clock.nowMs(), since));
+}
+
+/**
+ * Runs the application's transaction; `end` is its last act, and says its offset. Synchronous work is done when this
+ * returns.
+ */
+export function writeWhole<Result>(
+  connection: Connection,
+  work: (tx: DatabaseSync) => Result | Promise<Result>,
+  end: () => number,
+): Committed<Result> | Promise<Committed<Result>> {
   begin(connection);
   const finish = (value: Result): Committed<Result> => {
     if (!connection.database.isTransaction) throw endedByWork(connection);
-    const offset = markOwnEnd(connection, clock.nowMs(), since);
+    const offset = end();
     commit(connection);
     return { value, offset };
   };

@@ -1,5 +1,10 @@
-import { errorText, TallyError, type Failure } from '../../../core/errors.ts';
-import type { FailureMessage } from './messages.ts';
+import { errorText, TallyError, type ErrorCode, type Failure } from '../../core/errors.ts';
+
+/** An error on its way between threads: a class does not survive the copy. */
+export interface FailureMessage {
+  readonly code: ErrorCode;
+  readonly failure: Failure;
+}
 
 /** What was thrown, as a message to the other thread. What nobody foresaw becomes INTERNAL. */
 export function failureMessage(error: unknown, where: string): FailureMessage {

@@ -1,27 +1,33 @@
 import { Worker } from 'node:worker_threads';
-import type { Answer, Request, WorkerSetup } from './messages.ts';
 
 /** The options of Node that concern how modules are found; the others are not the thread's. */
 const INHERITED = /^(--conditions|-C|--disable-warning|--no-warnings)(=|$)/;
 
+/** Which program a thread runs, and with what. */
+export interface ThreadProgram {
+  readonly name: string;
+  /** The program without its ending, relative to `base`, which is the `import.meta.url` of the caller. */
+  readonly program: string;
+  readonly base: string;
+  readonly setup: unknown;
+}
+
 /**
- * The ledger's worker thread, as a link that asks and is answered. It keeps the process alive only
- * between a question and its answer.
+ * A worker thread, as a link that asks and is answered. It keeps the process alive only between a question and its
+ * answer. It understands the request `close`: it then closes what it holds, and ends.
  */
-export class LedgerThread {
+export class StoreThread<Request, Answer> {
   readonly #worker: Worker;
   readonly #exited: Promise<void>;
 
   constructor(
-    setup: WorkerSetup,
+    { name, program, base, setup }: ThreadProgram,
     heard: { readonly answer: (answer: Answer) => void; readonly died: (cause: unknown) => void },
   ) {
     // The sources are run as they are, the build is JavaScript: the worker is what this file is.
-    const program = import.meta.url.endsWith('.ts')
-      ? new URL('./worker.ts', import.meta.url)
-      : new URL('./worker.js', import.meta.url);
-    this.#worker = new Worker(program, {
-      name: 'tallystick-ledger',
+    const file = new URL(`${program}.${base.endsWith('.ts') ? 'ts' : 'js'}`, base);
+    this.#worker = new Worker(file, {
+      name,
       workerData: setup,
       execArgv: inheritedArguments(process.execArgv),
     });
@@ -37,7 +43,7 @@ export class LedgerThread {
   }
 
   /** Sends a request; the process then stays alive until {@link rest}. */
-  ask(request: Request): void {
+  ask(request: Request | 'close'): void {
     this.#worker.ref();
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
     this.#worker.postMessage(request);
