@@ -6,9 +6,7 @@ const INHERITED = /^(--conditions|-C|--disable-warning|--no-warnings)(=|$)/;
 /** Which program a thread runs, and with what. */
 export interface ThreadProgram {
   readonly name: string;
-  /** The program without its ending, relative to `base`, which is the `import.meta.url` of the caller. */
-  readonly program: string;
-  readonly base: string;
+  readonly program: URL;
   readonly setup: unknown;
 }
 
@@ -21,12 +19,10 @@ export class StoreThread<Request, Answer> {
   readonly #exited: Promise<void>;
 
   constructor(
-    { name, program, base, setup }: ThreadProgram,
+    { name, program, setup }: ThreadProgram,
     heard: { readonly answer: (answer: Answer) => void; readonly died: (cause: unknown) => void },
   ) {
-    // The sources are run as they are, the build is JavaScript: the worker is what this file is.
-    const file = new URL(`${program}.${base.endsWith('.ts') ? 'ts' : 'js'}`, base);
-    this.#worker = new Worker(file, {
+    this.#worker = new Worker(program, {
       name,
       workerData: setup,
       execArgv: inheritedArguments(process.execArgv),

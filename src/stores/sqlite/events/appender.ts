@@ -14,6 +14,11 @@ const WAITING_BYTES_MAX: number = 256 * 1024 * 1024;
 const FLUSH_REQUESTS_MAX = 4_096;
 const FLUSH_BYTES_MAX = 16 * 1024 * 1024;
 
+// The sources are run as they are, the build is JavaScript: the worker is what this file is.
+const program = import.meta.url.endsWith('.ts')
+  ? new URL('./worker.ts', import.meta.url)
+  : new URL('./worker.js', import.meta.url);
+
 interface Waiting {
   readonly texts: AppendTexts;
   readonly resolve: (appended: readonly Appended[]) => void;
@@ -101,17 +106,13 @@ export class Appender {
 
   #open(): StoreThread<Flush, Answer> {
     if (this.#thread !== undefined) return this.#thread;
-    const setup = this.#setup;
-    const program = {
-      name: 'tallystick-events',
-      program: './worker',
-      base: import.meta.url,
-      setup,
-    };
-    const thread = new StoreThread<Flush, Answer>(program, {
-      answer: (answer) => this.#hear(thread, answer),
-      died: (cause) => this.#die(thread, cause),
-    });
+    const thread = new StoreThread<Flush, Answer>(
+      { name: 'tallystick-events', program, setup: this.#setup },
+      {
+        answer: (answer) => this.#hear(thread, answer),
+        died: (cause) => this.#die(thread, cause),
+      },
+    );
     this.#thread = thread;
     return thread;
   }

@@ -10,14 +10,7 @@ import type {
 import { errorFrom, type FailureMessage } from '../failures.ts';
 import { StoreThread } from '../thread.ts';
 import { checkName, checkStep } from './limits.ts';
-import type {
-  Answer,
-  ListOptions,
-  Read,
-  ReadAnswer,
-  Request,
-  WorkerSetup,
-} from './messages.ts';
+import type { Answer, ListOptions, Read, ReadAnswer, Request, WorkerSetup } from './messages.ts';
 
 /** Steps and reads that may wait; beyond it callers are sent back instead of filling the memory. */
 export const WAITING_MAX = 100_000;
@@ -25,6 +18,11 @@ export const WAITING_BYTES_MAX: number = 256 * 1024 * 1024;
 /** One flush takes this much at most, so that nobody waits for a transaction without end. */
 const FLUSH_STEPS_MAX = 8_192;
 const FLUSH_BYTES_MAX = 16 * 1024 * 1024;
+
+// The sources are run as they are, the build is JavaScript: the worker is what this file is.
+const program = import.meta.url.endsWith('.ts')
+  ? new URL('./worker.ts', import.meta.url)
+  : new URL('./worker.js', import.meta.url);
 
 interface WaitingStep {
   readonly operations: readonly LedgerOperation[];
@@ -73,7 +71,7 @@ class ThreadLedger implements Ledger {
     this.#where = setup.where;
     this.opened = this.#opening.promise;
     this.#thread = new StoreThread(
-      { name: 'tallystick-ledger', program: './worker', base: import.meta.url, setup },
+      { name: 'tallystick-ledger', program, setup },
       {
         answer: (answer) => this.#hear(answer),
         died: (cause) => this.#die(cause),
