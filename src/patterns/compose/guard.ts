@@ -1,5 +1,6 @@
 import { TallyError } from '../../core/errors.ts';
 import { checkDuration, checkOneOf, checkOptions, checkString } from '../../core/options.ts';
+import type { Clock } from '../../ports/clock.ts';
 import type { Store } from '../../ports/store.ts';
 import {
   currentBudget,
@@ -80,6 +81,10 @@ export class StoreGuard implements Guard {
     this.#core = core;
     this.#withinMs = withinMs;
     this.#idempotent = options.idempotent ?? false;
+  }
+
+  get clock(): Clock {
+    return this.#core.clock;
   }
 
   run<Value>(read: Read<Value>, options: CallOptions = nothing): Promise<Value> {

@@ -44,3 +44,16 @@ export {
   type RequestLogOptions,
 } from './request-log.ts';
 export { watchClient } from './watch.ts';
+export {
+  join,
+  type Driving,
+  type Join,
+  type JoinedRow,
+  type JoinOptions,
+  type JoinPage,
+  type JoinRows,
+  type Lookup,
+  type Lookups,
+} from './join.ts';
+export { explainText, type JoinPlan, type JoinStep } from './join-plan.ts';
+export type { JoinCost, JoinReport } from './join-run.ts';

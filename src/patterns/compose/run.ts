@@ -115,6 +115,8 @@ export class Run<Value> implements Alarm {
     // Before it is asked for a place: behind an open breaker the places may be held by what hangs.
     if (opensInMs > 0) return this.#refused(opensInMs);
     if (limiter.tryEnter(this.priority)) return this.#entered(nowMs);
+    // Work that nobody waits for holds every place: to wait behind it would cost each caller its whole time.
+    if (this.#core.overdue >= limiter.limit) return this.#shed();
     const entered = inThisContext(() => {
       // Its caller may have left between being let in and coming in.
       if (this.#over) limiter.free();
