@@ -54,6 +54,7 @@ export const errorCodes = {
   },
   BATCH_INVALID: { retryable: false, summary: 'A batch function did not answer for its keys' },
   JOIN_TOO_LARGE: { retryable: false, summary: 'A join asks for more than a request may' },
+  LOAD_FAILED: { retryable: true, summary: 'A load of this key failed a moment ago' },
   PORT_IN_USE: { retryable: true, summary: 'An address to listen on is taken' },
   INPUT_INVALID: { retryable: false, summary: 'A line or file of input cannot be read' },
   SAGA_UNKNOWN: { retryable: false, summary: 'There is no saga of this id' },
