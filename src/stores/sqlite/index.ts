@@ -23,3 +23,4 @@ export { sinkSupports } from './sink/sink.ts';
 export type { Neighbour, NeighboursOptions, SearchHit, SqliteQuery } from './query/query.ts';
 export { eventSupports } from './events/events.ts';
 export type { SqliteEventsOptions, SqliteEventsStore } from './events/store.ts';
+export { sqliteCacheSupports } from './cache/supports.ts';

@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { checkDuration, checkObject, checkOptions } from '../../core/options.ts';
 import { EFFECT_RETENTION_MS } from '../../ports/effects.ts';
+import type { Caches } from '../../ports/cache.ts';
 import type { KeyValue } from '../../ports/key-value.ts';
 import type { Scan } from '../../ports/scan.ts';
 import type { Sink } from '../../ports/sink.ts';
@@ -9,6 +10,7 @@ import type { Vitals } from '../../ports/vitals.ts';
 import { openConnection, type Connection, type Synchronous } from './connection.ts';
 import { eventsStore, type SqliteEventsOptions, type SqliteEventsStore } from './events/store.ts';
 import { checkFile, fileOptionNames, type FileOptions } from './options.ts';
+import { SqliteCaches } from './cache/caches.ts';
 import { openEffects, type SqliteEffects } from './effects/effects.ts';
 import type { SqliteQuery } from './query/query.ts';
 import {
@@ -33,6 +35,8 @@ export interface SqliteStore extends Store<DatabaseSync> {
   readonly source: SqliteSource;
   readonly sink: Sink;
   readonly keyValue: KeyValue;
+  /** For all processes that open the file. */
+  readonly caches: Caches;
   readonly scan: Scan;
   /** Effects of sagas' steps, whose marker is in the transaction of what they write. */
   readonly effects: SqliteEffects;
@@ -70,7 +74,14 @@ export function sqlite(
       try {
         const { clock } = context;
         ports = openTargetPorts({ file, synchronous, busyTimeoutMs, clock, catalogue });
-        return new OpenStore(context, connection, { synchronous, pollMs, ports, retentionMs });
+        const caches = new SqliteCaches({ ...context, file, synchronous, busyTimeoutMs });
+        return new OpenStore(context, connection, {
+          synchronous,
+          pollMs,
+          ports,
+          caches,
+          retentionMs,
+        });
       } catch (error) {
         ports?.close();
         connection.close();
@@ -87,6 +98,7 @@ class OpenStore implements SqliteStore {
   readonly source: SqliteSource;
   readonly sink: Sink;
   readonly keyValue: KeyValue;
+  readonly caches: SqliteCaches;
   readonly scan: Scan;
   readonly effects: SqliteEffects;
   readonly query: SqliteQuery;
@@ -100,6 +112,7 @@ class OpenStore implements SqliteStore {
       readonly synchronous: Synchronous;
       readonly pollMs: number;
       readonly ports: TargetPorts;
+      readonly caches: SqliteCaches;
       readonly retentionMs: number;
     },
   ) {
@@ -107,12 +120,13 @@ class OpenStore implements SqliteStore {
     this.client = connection.database;
     this.#connection = connection;
     const { clock, random } = context;
-    const { ports, retentionMs, ...capture } = options;
+    const { ports, caches, retentionMs, ...capture } = options;
     this.source = openSource({ connection, clock, random, ...capture });
     this.effects = openEffects({ connection, source: this.source, clock, retentionMs });
     this.#ports = ports;
     this.sink = ports.sink;
     this.keyValue = ports.keyValue;
+    this.caches = caches;
     this.scan = ports.scan;
     this.query = ports.query;
   }
@@ -123,6 +137,7 @@ class OpenStore implements SqliteStore {
 
   async close(): Promise<void> {
     this.source.close();
+    await this.caches.close();
     this.#ports.close();
     // A transaction with awaits in it ends before the connection does.
     await this.#connection.exclusive(() => this.#connection.close());

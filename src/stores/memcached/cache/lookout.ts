@@ -4,7 +4,7 @@ import type { MemcachedLink } from '../link.ts';
 import { numberFlag } from '../wire/reply.ts';
 import { holderOf } from './holder.ts';
 import type { CacheNames } from './names.ts';
-import { LOOK_MS, SILENCE_MS } from './supports.ts';
+import { LOOK_MS, SILENCE_MS, SILENT_LOOKS } from './supports.ts';
 
 /** Dead holders that are remembered. One that is forgotten is noticed again. */
 const DEAD_MAX = 1_000;
@@ -30,6 +30,7 @@ interface Watched {
 interface Sign {
   readonly text: string;
   readonly sinceMs: number;
+  readonly looks: number;
 }
 
 /**
@@ -132,13 +133,16 @@ export class Lookout {
     const nowMs = this.#clock.monotonicMs();
     const sign = this.#signs.get(holder);
     if (sign?.text !== text) {
-      this.#signs.set(holder, { text, sinceMs: nowMs });
+      this.#signs.set(holder, { text, sinceMs: nowMs, looks: 1 });
       this.#dead.delete(holder);
-    } else if (nowMs - sign.sinceMs >= SILENCE_MS) {
-      this.#dead.add(holder);
-      const [oldest] = this.#dead;
-      if (this.#dead.size > DEAD_MAX && oldest !== undefined) this.#dead.delete(oldest);
+      return;
     }
+    const looks = sign.looks + 1;
+    this.#signs.set(holder, { ...sign, looks });
+    if (nowMs - sign.sinceMs < SILENCE_MS || looks < SILENT_LOOKS) return;
+    this.#dead.add(holder);
+    const [oldest] = this.#dead;
+    if (this.#dead.size > DEAD_MAX && oldest !== undefined) this.#dead.delete(oldest);
   }
 }
 

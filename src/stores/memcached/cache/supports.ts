@@ -3,8 +3,10 @@ import { keyValueSupports } from '../supports.ts';
 
 /** Of an item, for the head of its record: times, lease, note and tags. The rest is payload and note. */
 export const HEAD_BYTES_MAX: number = 48 * 1024;
-/** How long the sign of life of a holder may stay the same until it is taken for dead. */
-export const SILENCE_MS = 300;
+/** How long the sign of life of a holder may stay the same until it is taken for dead: eight that did not come. */
+export const SILENCE_MS = 500;
+/** How often it must have been seen unchanged: whoever looks may have stood still himself. */
+export const SILENT_LOOKS = 20;
 /** How often it changes. */
 export const BEAT_MS = 60;
 /** How often those who wait for leases look, with as much again by chance. */
