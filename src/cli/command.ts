@@ -10,6 +10,8 @@ export interface Terminal {
   /** Whether the output is a screen that can be drawn over. */
   readonly screen: boolean;
   readonly clock: Clock;
+  /** Puts a question and resolves to the line that was typed; undefined at the end of input. Absent where nobody types. */
+  readonly ask?: (question: string) => Promise<string | undefined>;
   /** Aborts when the user wants to stop. */
   readonly signal: AbortSignal;
 }
@@ -18,7 +20,9 @@ export interface Terminal {
 export interface Call {
   /** Loads the application named on the command line. Throws CONFIG_INVALID. */
   readonly app: () => Promise<TallyApp>;
-  /** The arguments after the application's file. */
+  /** The file named on the command line; undefined where a command may go without one. */
+  readonly file: string | undefined;
+  /** The arguments after the file. */
   readonly rest: readonly string[];
   readonly options: Readonly<Record<string, string | boolean | undefined>>;
   readonly json: boolean;
@@ -30,6 +34,8 @@ export interface Command {
   readonly about: string;
   /** Options beside --json and --help, by name: what they take (undefined: nothing), and what they do. */
   readonly options: Readonly<Record<string, { readonly takes?: string; readonly about: string }>>;
+  /** Whether a file comes first; `needed`, the application, if this is not given. */
+  readonly file?: 'optional';
   /** How many arguments may follow the file. */
   readonly rest: { readonly min: number; readonly max: number };
   /** Returns the exit code. */

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { errorText, isTallyError, TallyError } from '../core/errors.ts';
 import { suggest } from '../core/options.ts';
 import type { Call, Command, Terminal } from './command.ts';
+import { checkCommand } from './commands/check.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { eventsDiffCommand } from './commands/events-diff.ts';
 import { eventsReplayCommand, eventsShowCommand } from './commands/events-show.ts';
@@ -37,6 +38,7 @@ export const commands: Readonly<Record<string, Command>> = {
   'saga mark': sagaDecideCommand('mark'),
   'saga abandon': sagaDecideCommand('abandon'),
   'saga cancel': sagaCancelCommand,
+  check: checkCommand,
 };
 
 const USAGE_ERROR = 2;
@@ -116,11 +118,13 @@ function parse(command: Command, args: readonly string[]): Call | 'help' {
   });
   if (values['help'] === true) return 'help';
   const [file, ...rest] = positionals;
-  if (file === undefined) throw new Error('the file that declares the application is missing');
+  if (file === undefined && command.file !== 'optional')
+    throw new Error('the file that declares the application is missing');
   if (rest.length < command.rest.min || rest.length > command.rest.max)
     throw new Error(`${rest.length} arguments after the file do not fit`);
   return {
-    app: () => loadApp(file),
+    app: () => loadApp(file ?? ''),
+    file,
     rest,
     options: values,
     json: values['json'] === true,

@@ -40,6 +40,7 @@ async function doctor(
   const code = await doctorCommand.run(
     {
       app: async () => app,
+      file: 'app.ts',
       rest: options.store === undefined ? [] : [options.store],
       options: {},
       json: options.json === true,

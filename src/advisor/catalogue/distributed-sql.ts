@@ -1,0 +1,105 @@
+import { recalled } from '../fact.ts';
+import type { SystemProfile } from '../system.ts';
+import { configuration, MIB, PIB, TIB, operationsDays, proprietary } from './build.ts';
+
+/** Tables over many machines. */
+export const distributedSql: readonly SystemProfile[] = [
+  {
+    id: 'spanner',
+    name: 'Spanner',
+    aliases: ['cloud-spanner', 'google-spanner'],
+    family: 'distributed-sql',
+    models: recalled(['relational']),
+    queries: recalled(['point', 'range', 'secondary-index', 'join', 'aggregate', 'full-text']),
+    configurations: [
+      configuration(
+        'multi-region',
+        'a multi-region instance, strong reads',
+        'spanner-consistency',
+        {
+          cap: 'CP',
+          pacelc: 'PC/EC',
+          guarantees: [
+            'session',
+            'linearizable',
+            'snapshot',
+            'serializable',
+            'strict-serializable',
+          ],
+          durability: 'replicated',
+          transactions: 'interactive',
+          reach: 'global-writes',
+          survives: 2,
+        },
+        { read: ['guarantees', 'transactions', 'reach'], follows: ['durability'] },
+      ),
+      configuration(
+        'stale-reads',
+        'reads with a bounded staleness at the nearest replica',
+        'spanner-consistency',
+        {
+          cap: 'CP',
+          pacelc: 'PC/EL',
+          guarantees: ['snapshot'],
+          durability: 'replicated',
+          transactions: 'interactive',
+          reach: 'global-writes',
+          survives: 2,
+        },
+        { follows: ['guarantees', 'durability', 'reach'] },
+      ),
+    ],
+    readMs: recalled(8),
+    bytesMax: recalled(100 * PIB),
+    itemBytesMax: recalled(10 * MIB),
+    license: proprietary('Google Cloud service'),
+    run: recalled(['managed']),
+    driver: recalled('@google-cloud/spanner'),
+    operations: operationsDays.managed,
+    tests: [],
+    prices: [],
+    stretches: [],
+  },
+  {
+    id: 'cockroachdb',
+    name: 'CockroachDB',
+    aliases: ['cockroach', 'crdb'],
+    family: 'distributed-sql',
+    models: recalled(['relational']),
+    queries: recalled(['point', 'range', 'secondary-index', 'join', 'aggregate']),
+    configurations: [
+      configuration(
+        'cluster',
+        'three copies or more, SERIALIZABLE',
+        'cockroachdb-consistency',
+        {
+          cap: 'CP',
+          pacelc: 'PC/EC',
+          guarantees: ['session', 'linearizable', 'snapshot', 'serializable'],
+          durability: 'replicated',
+          transactions: 'interactive',
+          reach: 'global-writes',
+          survives: 1,
+        },
+        { read: ['guarantees', 'durability'], follows: ['survives', 'reach'] },
+      ),
+    ],
+    readMs: recalled(5),
+    bytesMax: recalled(500 * TIB),
+    itemBytesMax: recalled(64 * MIB),
+    license: proprietary('CockroachDB Software License'),
+    run: recalled(['self-hosted', 'managed']),
+    driver: recalled('pg'),
+    operations: operationsDays.cluster,
+    tests: [
+      {
+        versions: 'beta-20160829–beta-20160908',
+        found: 'serializability violations',
+        fixed: 'beta-20160915, beta-20161013',
+        source: 'jepsen-cockroachdb',
+      },
+    ],
+    prices: [],
+    stretches: [],
+  },
+];

@@ -1,0 +1,116 @@
+import { recalled } from '../fact.ts';
+import type { SystemProfile } from '../system.ts';
+import { configuration, MIB, PIB, openSource, operationsDays } from './build.ts';
+
+/** Wide rows over many machines. */
+export const wideColumn: readonly SystemProfile[] = [
+  {
+    id: 'cassandra',
+    name: 'Cassandra',
+    aliases: ['apache-cassandra', 'scylladb', 'scylla', 'keyspaces', 'astra'],
+    family: 'wide-column',
+    models: recalled(['document', 'time-series', 'key-value']),
+    queries: recalled(['point', 'range']),
+    configurations: [
+      configuration(
+        'quorum',
+        'QUORUM reads and writes in one data centre',
+        'cassandra-tunable',
+        {
+          cap: 'CP',
+          pacelc: 'PC/EC',
+          guarantees: ['session'],
+          durability: 'replicated',
+          transactions: 'item',
+          reach: 'region',
+          survives: 1,
+        },
+        { follows: ['guarantees', 'durability', 'survives'] },
+      ),
+      configuration(
+        'one',
+        'ONE or LOCAL_QUORUM over several data centres, last write wins',
+        'jepsen-cassandra',
+        {
+          cap: 'AP',
+          pacelc: 'PA/EL',
+          guarantees: [],
+          durability: 'periodic',
+          transactions: 'item',
+          reach: 'global-writes',
+          survives: 2,
+        },
+        { read: ['guarantees'] },
+      ),
+      configuration(
+        'lightweight-transactions',
+        'SERIAL: conditions by Paxos, within one partition',
+        'cassandra-tunable',
+        {
+          cap: 'CP',
+          pacelc: 'PC/EC',
+          guarantees: ['session', 'linearizable'],
+          durability: 'replicated',
+          transactions: 'item',
+          reach: 'region',
+          survives: 1,
+        },
+        { read: ['guarantees'], follows: ['survives'] },
+      ),
+    ],
+    readMs: recalled(5),
+    bytesMax: recalled(10 * PIB),
+    itemBytesMax: recalled(16 * MIB),
+    license: openSource('Apache-2.0'),
+    run: recalled(['self-hosted', 'managed']),
+    driver: recalled('cassandra-driver'),
+    operations: operationsDays.cluster,
+    tests: [
+      {
+        versions: '2013',
+        found:
+          'last write wins drops concurrent updates; early lightweight transactions had faults',
+        fixed: 'conditions by lightweight transactions; last write wins is by design',
+        source: 'jepsen-cassandra',
+      },
+    ],
+    prices: [],
+    stretches: [],
+    caution: recalled('the commit log is synced every ten seconds by default'),
+  },
+  {
+    id: 'hbase',
+    name: 'HBase',
+    aliases: ['apache-hbase', 'bigtable'],
+    family: 'wide-column',
+    models: recalled(['time-series', 'key-value']),
+    queries: recalled(['point', 'range']),
+    configurations: [
+      configuration(
+        'cluster',
+        'regions served by one server each, write-ahead log in HDFS',
+        'hbase-acid',
+        {
+          cap: 'CP',
+          pacelc: 'PC/EC',
+          guarantees: ['session', 'linearizable'],
+          durability: 'replicated',
+          transactions: 'item',
+          reach: 'region',
+          survives: 1,
+        },
+        { read: ['transactions', 'durability'], follows: ['guarantees'] },
+      ),
+    ],
+    readMs: recalled(5),
+    bytesMax: recalled(50 * PIB),
+    itemBytesMax: recalled(10 * MIB),
+    license: openSource('Apache-2.0'),
+    run: recalled(['self-hosted', 'managed']),
+    driver: recalled('hbase'),
+    operations: operationsDays.platform,
+    tests: [],
+    prices: [],
+    stretches: [],
+  },
+];
