@@ -4,6 +4,7 @@
 import process from 'node:process';
 import { systemClock } from '../runtime/clock.ts';
 import { runCommandLine } from './run.ts';
+import { questioner } from './questioner.ts';
 
 const stop = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
@@ -14,4 +15,5 @@ process.exitCode = await runCommandLine(process.argv.slice(2), {
   screen: process.stdout.isTTY,
   clock: systemClock,
   signal: stop.signal,
+  ...(process.stdin.isTTY ? { ask: questioner(stop.signal) } : {}),
 });

@@ -2,11 +2,13 @@ import { parseArgs } from 'node:util';
 import { errorText, isTallyError, TallyError } from '../core/errors.ts';
 import { suggest } from '../core/options.ts';
 import type { Call, Command, Terminal } from './command.ts';
+import { adviseCommand } from './commands/advise.ts';
 import { checkCommand } from './commands/check.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { eventsDiffCommand } from './commands/events-diff.ts';
 import { eventsReplayCommand, eventsShowCommand } from './commands/events-show.ts';
 import { eventsTailCommand } from './commands/events-tail.ts';
+import { drawCommand } from './commands/draw.ts';
 import { evidenceCommand } from './commands/evidence.ts';
 import { parkedCommand } from './commands/parked.ts';
 import { rebuildCommand } from './commands/rebuild.ts';
@@ -39,6 +41,8 @@ export const commands: Readonly<Record<string, Command>> = {
   'saga abandon': sagaDecideCommand('abandon'),
   'saga cancel': sagaCancelCommand,
   check: checkCommand,
+  draw: drawCommand,
+  advise: adviseCommand,
 };
 
 const USAGE_ERROR = 2;

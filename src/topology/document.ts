@@ -8,12 +8,12 @@ import {
   parseDocument,
   type Document,
 } from 'yaml';
-import { TallyError } from '../core/errors.ts';
+import { TallyError, unreachable } from '../core/errors.ts';
 
 /** A file larger than this is no description that somebody wrote: 4 MiB hold about 15,000 services. */
 export const DOCUMENT_BYTES_MAX: number = 4 * 1_048_576;
 /** Nodes of one document, aliases expanded. Nine aliases of nine aliases, nine times over, are 10^9. */
-export const DOCUMENT_NODES_MAX = 500_000;
+export const DOCUMENT_NODES_MAX = 250_000;
 /** Lists and maps inside one another. */
 export const DOCUMENT_DEPTH_MAX = 32;
 /** Problems of one file that are told; whoever mends these comes back. */
@@ -182,4 +182,18 @@ function scalar(value: unknown): string | number | boolean | null {
 
 function invalid(what: string, where: string, mend: string): TallyError {
   return new TallyError('INPUT_INVALID', { what, where, mend });
+}
+
+/** A document as plain values, without its places. */
+export function plainOf(located: Located): unknown {
+  switch (located.kind) {
+    case 'scalar':
+      return located.value;
+    case 'list':
+      return located.items.map(plainOf);
+    case 'map':
+      return Object.fromEntries(located.entries.map(({ key, value }) => [key, plainOf(value)]));
+    default:
+      return unreachable(located);
+  }
 }

@@ -7,3 +7,8 @@ export type { Finding, RuleContext, RuleText, Severity } from './finding.ts';
 export type { Place, Problem } from './document.ts';
 export { sarif } from './sarif.ts';
 export { baselineText, fingerprint, readBaseline } from './baseline.ts';
+export { svgOf } from './draw/svg.ts';
+export { mermaidOf } from './draw/mermaid.ts';
+export { presets, presetText } from './presets.ts';
+export { observe, type Observed, type Recording } from './observed.ts';
+export type { QueryLogLine } from './observed/query-log.ts';

@@ -1,3 +1,5 @@
+import { unreachable } from '../core/errors.ts';
+
 /**
  * What a file may say, as data: the reader checks by it, the JSON Schema for editors is printed from it, and so the two
  * never differ.
@@ -84,6 +86,8 @@ function schemaOf(shape: Shape): Readonly<Record<string, unknown>> {
       };
     case 'object':
       return objectSchema(shape);
+    default:
+      return unreachable(shape);
   }
 }
 

@@ -57,6 +57,9 @@ describe('what cannot be read is told with its place', () => {
       expect.stringContaining(
         '6:25 data.order.owner: there is no service "ordrs"; did you mean orders?',
       ),
+      expect.stringContaining(
+        '8:17 flows[0].from: there is no store "orders.primry"; did you mean orders.primary?',
+      ),
       expect.stringContaining('there is no data "oder"; did you mean order?'),
     ]);
   });

@@ -174,7 +174,7 @@ class Resolver {
     for (const [name, data] of topology.data) {
       this.#checkName('service', data.owner, [...this.#services.keys()], `${data.path}.owner`);
       if (data.store !== undefined) this.#checkStore(data.store, data.owner, `${data.path}.store`);
-      else if (this.#storeOf('primary', data.owner) === undefined)
+      else if (this.#services.has(data.owner) && this.#storeOf('primary', data.owner) === undefined)
         this.#refuse(
           data.path,
           `nothing says where ${name} is kept: ${data.owner} has no primary store`,
@@ -202,7 +202,7 @@ class Resolver {
   #checkService(service: ServiceDeclaration, topology: Topology): void {
     const known = this.#services;
     for (const { to, path } of service.calls ?? [])
-      if (!known.has(to)) this.#checkName('service', to, [...known.keys()], path);
+      if (!known.has(to)) this.#checkName('service', to, [...known.keys()], `${path}.to`);
     this.#checkData(service.reads, `${service.path}.reads`, topology);
     this.#checkData(service.writes, `${service.path}.writes`, topology);
     for (const query of service.queries ?? []) {
@@ -222,8 +222,6 @@ class Resolver {
 
   #checkStore(name: string, from: string | undefined, path: string): void {
     if (this.#storeOf(name, from) !== undefined) return;
-    // A store that was refused itself is told once.
-    if (this.problems.length > 0) return;
     this.#checkName('store', name, [...this.#stores.keys()], path);
   }
 

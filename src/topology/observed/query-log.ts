@@ -21,18 +21,20 @@ export function readQueryLog(text: string, file: string): Observations {
   const operations: Operation[] = [];
   const services = new Set<string>();
   for (const [line, value] of jsonLines(text, file)) {
-    const row = value as Readonly<Record<string, unknown>>;
-    const words = (['trace', 'service', 'store', 'statement'] as const).map((name) =>
-      field<string>(row, name, 'string', `${file}:${line}`),
-    );
-    const [trace = '', service = '', store = '', statement = ''] = words;
-    const startMs = field<number>(row, 'startMs', 'number', `${file}:${line}`);
-    const durationMs = field<number>(row, 'durationMs', 'number', `${file}:${line}`);
+    const {
+      trace,
+      parent = '',
+      service,
+      store,
+      statement,
+      startMs,
+      durationMs,
+    } = lineOf(value, `${file}:${line}`);
     services.add(service);
     operations.push({
       trace,
       id: `line ${line}`,
-      parent: typeof row['parent'] === 'string' ? row['parent'] : '',
+      parent,
       service,
       kind: 'store',
       target: store,
@@ -44,18 +46,17 @@ export function readQueryLog(text: string, file: string): Observations {
   return { operations, services, spans: operations.length };
 }
 
-function field<Value>(
-  row: Readonly<Record<string, unknown>>,
-  name: string,
-  type: 'string' | 'number',
-  where: string,
-): Value {
-  const value = row[name];
-  if (typeof value !== type)
+function lineOf(value: object, where: string): QueryLogLine {
+  const row = value as Readonly<Record<string, unknown>>;
+  const wrong =
+    (['trace', 'service', 'store', 'statement'] as const).find(
+      (name) => typeof row[name] !== 'string',
+    ) ?? (['startMs', 'durationMs'] as const).find((name) => !Number.isFinite(row[name]));
+  if (wrong !== undefined || !['string', 'undefined'].includes(typeof row['parent']))
     throw new TallyError('INPUT_INVALID', {
-      what: `the field ${name} is missing or no ${type}`,
+      what: `the field ${wrong ?? 'parent'} is missing or of another type`,
       where,
       mend: 'write trace, service, store, statement as texts, startMs and durationMs as numbers',
     });
-  return value as Value;
+  return value as QueryLogLine;
 }

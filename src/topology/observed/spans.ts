@@ -25,6 +25,10 @@ interface Group {
   readonly scopeSpans?: readonly { readonly spans?: readonly RawSpan[] }[];
 }
 
+interface Export {
+  readonly resourceSpans?: readonly Group[];
+}
+
 interface Seen {
   readonly service: string;
   readonly trace: string;
@@ -45,11 +49,11 @@ export function readSpans(text: string, file: string): Observations {
   const services = new Set<string>();
   const operations: Operation[] = [];
   for (const [, value] of jsonLines(text, file)) {
-    for (const group of list<Group>('resourceSpans' in value ? value.resourceSpans : undefined)) {
+    for (const group of list((value as Export).resourceSpans)) {
       const service = attribute(group.resource?.attributes, 'service.name') ?? 'unknown';
       services.add(service);
-      for (const scope of list<{ readonly spans?: readonly RawSpan[] }>(group.scopeSpans))
-        for (const span of list<RawSpan>(scope.spans)) take(span, service);
+      for (const scope of list(group.scopeSpans))
+        for (const span of list(scope.spans)) take(span, service);
     }
   }
   addCrossings(seen, operations);
@@ -102,7 +106,7 @@ function target(span: RawSpan): Pick<Operation, 'kind' | 'target' | 'template'> 
   let system: string | undefined;
   let statement: string | undefined;
   let peer: string | undefined;
-  for (const { key, value } of list<Attribute>(span.attributes)) {
+  for (const { key, value } of list(span.attributes)) {
     const text = value?.stringValue;
     if (typeof text !== 'string') continue;
     switch (key) {
@@ -130,12 +134,12 @@ function target(span: RawSpan): Pick<Operation, 'kind' | 'target' | 'template'> 
 }
 
 function attribute(attributes: readonly Attribute[] | undefined, name: string): string | undefined {
-  const value = list<Attribute>(attributes).find(({ key }) => key === name)?.value?.stringValue;
+  const value = list(attributes).find(({ key }) => key === name)?.value?.stringValue;
   return typeof value === 'string' ? value : undefined;
 }
 
-function list<Item>(value: unknown): readonly Item[] {
-  return Array.isArray(value) ? (value as readonly Item[]) : [];
+function list<Item>(value: readonly Item[] | undefined): readonly Item[] {
+  return Array.isArray(value) ? value : [];
 }
 
 /** Nanoseconds, as a text or a number, to milliseconds. A double holds today’s to a quarter of a microsecond. */
