@@ -103,7 +103,8 @@ export function decide(workload: Workload): Decision {
   const eliminated = [...out.values()].filter(({ candidate }) => !best.has(candidate.system.id));
   const considered = { requirements, ranked, eliminated, leaf };
   const [first] = ranked;
-  if (first === undefined) return { kind: 'conflict', relax: smallest(eliminated), ...considered };
+  if (first === undefined)
+    return { kind: 'conflict', relax: smallest(workload, requirements), ...considered };
   const kept = ranked.find(({ runs }) => runs);
   if (kept !== undefined && lead(first, kept) < NEW_STORE_POINTS)
     return {
@@ -126,19 +127,23 @@ export function lead(one: Ranked, other: Ranked): number {
 
 /**
  * The smallest sets to relax. A candidate is let in exactly by relaxing all that it fails; so the smallest sets are the
- * shortest lists of failures.
+ * shortest lists of failures, over every configuration: one system may have two that fail different things.
  */
-function smallest(eliminated: readonly Eliminated[]): readonly Relaxation[] {
-  const least = Math.min(...eliminated.map(({ fails }) => fails.length));
-  const sets = new Map<string, { requirements: readonly Requirement[]; systems: string[] }>();
-  for (const { candidate, fails } of eliminated) {
-    if (fails.length !== least) continue;
+function smallest(workload: Workload, requirements: readonly Requirement[]): readonly Relaxation[] {
+  const sets = new Map<string, { requirements: readonly Requirement[]; systems: Set<string> }>();
+  for (const candidate of candidates) {
+    if (verdict('model', workload, candidate) === 'fails') continue;
+    const fails = requirements.filter(({ name }) => verdict(name, workload, candidate) === 'fails');
     const key = fails.map(({ name }) => name).join(' ');
-    const set = sets.get(key);
-    if (set === undefined) sets.set(key, { requirements: fails, systems: [candidate.system.name] });
-    else set.systems.push(candidate.system.name);
+    const set = sets.get(key) ?? { requirements: fails, systems: new Set<string>() };
+    set.systems.add(candidate.system.name);
+    sets.set(key, set);
   }
-  return [...sets.values()];
+  const all = [...sets.values()];
+  const least = Math.min(...all.map((set) => set.requirements.length));
+  return all
+    .filter((set) => set.requirements.length === least)
+    .map((set) => ({ requirements: set.requirements, systems: [...set.systems] }));
 }
 
 function compare(left: string, right: string): number {

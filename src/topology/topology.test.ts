@@ -53,7 +53,7 @@ describe('what cannot be read is told with its place', () => {
       expect.stringContaining(
         '7:18 ignore[0].rule: there is no rule "dual-wite"; did you mean dual-write?',
       ),
-      expect.stringContaining('4:15 services[0].calls[0].to'),
+      expect.stringContaining('4:19 services[0].calls[0].to'),
       expect.stringContaining(
         '6:25 data.order.owner: there is no service "ordrs"; did you mean orders?',
       ),

@@ -75,11 +75,6 @@ export const storeDocuments = {
     'https://github.com/Netflix/EVCache/blob/HEAD/README.md',
     '2026-03-24',
   ],
-  'dynamodb-quotas': [
-    'Quotas in Amazon DynamoDB',
-    'https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.md',
-    '2026-11-30',
-  ],
   'dynamodb-reads': [
     'DynamoDB read consistency (copy of the developer guide)',
     'https://grepper.com/answers/659494/Read+consistency',
@@ -134,11 +129,6 @@ export const storeDocuments = {
     'CouchDB: max_document_size',
     'https://github.com/apache/couchdb/blob/HEAD/src/docs/src/config/couchdb.rst',
     '2026-08-06',
-  ],
-  'rethinkdb-architecture': [
-    'RethinkDB: sharding and replication',
-    'https://github.com/rethinkdb/docs/blob/HEAD/4-admin/sharding-and-replication.md',
-    '2026-08-20',
   ],
   'rethinkdb-performance': [
     'RethinkDB 2.1.5 performance report',

@@ -5,11 +5,6 @@ export const systemDocuments = {
     'https://docs.datastax.com/en/cassandra-oss/2.1/cassandra/dml/dml_tunable_consistency_c.html',
     '2026-11-30',
   ],
-  'cassandra-durability': [
-    'Cassandra: durability',
-    'http://docs.datastax.com/en/cassandra/2.0/cassandra/dml/dml_durability_c.html',
-    '2026-11-30',
-  ],
   'hbase-acid': [
     'HBase: ACID semantics',
     'http://hbase.apache.org/acid-semantics.html',
@@ -43,11 +38,6 @@ export const systemDocuments = {
   'arangodb-transactions': [
     'ArangoDB 3.12: limits of transactions',
     'https://github.com/arangodb/docs-hugo/blob/HEAD/site/content/arangodb/3.12/develop/transactions/limitations.md',
-    '2026-08-21',
-  ],
-  'arangodb-sync': [
-    'ArangoDB 3.12: waitForSync, waitForSyncReplication',
-    'https://github.com/arangodb/docs-hugo/blob/HEAD/site/content/arangodb/3.12/develop/javascript-api/@arangodb/db-object.md',
     '2026-08-21',
   ],
   'arangodb-license': [
