@@ -52,6 +52,11 @@ const notes: Readonly<Record<string, string>> = {
     'Look first: what you say is believed. A pivot that is marked `none` sends its saga back; one that is marked `effect`, forward.',
   'saga abandon': 'What it did and what it did not stands in its history, and is now for a person.',
   'saga cancel': 'It is a request: its worker turns the saga back at the next chance.',
+  check:
+    'What the rules find, the file format, and recordings: see [checking an architecture](guide/check.md). Without FILE it reads `topology.yaml`. A file with problems exits with 1, and each problem has its line.',
+  draw: 'With `--format yaml` it prints the text of a preset, to begin from.',
+  advise:
+    'How it decides, and what its facts are worth: see [choosing a store](guide/advise.md). The dialogue keeps its answers in `.tally/advise.json`.',
 };
 
 /** The page, as it should stand in docs/cli.md. */
