@@ -2,7 +2,7 @@ import { TallyError } from '../core/errors.ts';
 import type { Finding } from './finding.ts';
 
 /** Findings of a baseline: what was there when the lint was first run. */
-export const BASELINE_FINDINGS_MAX = 50_000;
+const BASELINE_FINDINGS_MAX = 50_000;
 
 /** A finding as a baseline knows it: by rule and subject, not by line, so that it survives edits above it. */
 export function fingerprint({ id, subject }: Pick<Finding, 'id' | 'subject'>): string {

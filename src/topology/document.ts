@@ -13,9 +13,9 @@ import { TallyError, unreachable } from '../core/errors.ts';
 /** A file larger than this is no description that somebody wrote: 4 MiB hold about 15,000 services. */
 export const DOCUMENT_BYTES_MAX: number = 4 * 1_048_576;
 /** Nodes of one document, aliases expanded. Nine aliases of nine aliases, nine times over, are 10^9. */
-export const DOCUMENT_NODES_MAX = 250_000;
+const DOCUMENT_NODES_MAX = 250_000;
 /** Lists and maps inside one another. */
-export const DOCUMENT_DEPTH_MAX = 32;
+const DOCUMENT_DEPTH_MAX = 32;
 /** Problems of one file that are told; whoever mends these comes back. */
 export const PROBLEMS_MAX = 100;
 

@@ -3,7 +3,7 @@ import { rules, unusedIgnore } from './rules.ts';
 import type { Topology } from './topology.ts';
 
 /** Findings of one rule that are told: whoever has more of one kind mends the kind. */
-export const FINDINGS_PER_RULE_MAX = 1_000;
+const FINDINGS_PER_RULE_MAX = 1_000;
 
 /** What the lint says, and what it was told not to say. */
 export interface LintResult {

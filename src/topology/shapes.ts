@@ -3,9 +3,9 @@ import { carriers, dataKinds, invariants, roles } from './model.ts';
 import type { ObjectShape, Shape } from './shape.ts';
 
 /** Services, stores, data, flows or streams of one topology. */
-export const TOPOLOGY_PARTS_MAX = 5_000;
+const TOPOLOGY_PARTS_MAX = 5_000;
 /** Calls, queries or references of one service: a service with more is no service. */
-export const SERVICE_PARTS_MAX = 500;
+const SERVICE_PARTS_MAX = 500;
 
 const text = (about: string): Shape => ({ kind: 'text', about });
 const word = (about: string, words: readonly string[]): Shape => ({ kind: 'word', about, words });

@@ -1,7 +1,7 @@
 import { errorText, TallyError } from '../../core/errors.ts';
 
 /** The text of recorded spans or queries: what fits a string of the engine with room to spare. */
-export const OBSERVED_CHARACTERS_MAX = 268_435_456;
+const OBSERVED_CHARACTERS_MAX = 268_435_456;
 
 /**
  * The JSON objects of a text, one a line, or one over the whole text. A last line that was cut off, because the file is

@@ -8,9 +8,9 @@ const REPEATED_ERROR_MIN = 10;
 /** Calls between two services for one request. */
 export const CHATTY_MIN = 15;
 /** Only what takes this long is worth asking at the same time. */
-export const SERIAL_MS_MIN = 10;
+const SERIAL_MS_MIN = 10;
 /** Different questions one after another. */
-export const SERIAL_MIN = 3;
+const SERIAL_MIN = 3;
 
 /** What one pattern was seen to be in one trace. */
 export interface Sighting {
@@ -23,7 +23,7 @@ export interface Sighting {
   readonly error?: true;
 }
 
-export const nPlusOne: RuleText = {
+const nPlusOne: RuleText = {
   id: 'n-plus-one',
   severity: 'warning',
   about: 'One question is asked again and again within one request.',
@@ -31,7 +31,7 @@ export const nPlusOne: RuleText = {
   cost: 'the request gets slower with each row that it shows, and the store does the work of a hundred users for one',
 };
 
-export const serialCalls: RuleText = {
+const serialCalls: RuleText = {
   id: 'serial-calls',
   severity: 'note',
   about: 'Different questions are asked one after another.',
@@ -39,7 +39,7 @@ export const serialCalls: RuleText = {
   cost: 'the request takes the sum of them where it could take the longest',
 };
 
-export const chattyBoundary: RuleText = {
+const chattyBoundary: RuleText = {
   id: 'chatty-boundary',
   severity: 'warning',
   about: 'One request crosses the boundary of two services many times.',

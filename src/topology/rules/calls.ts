@@ -33,7 +33,7 @@ export const syncChain: Rule = {
 };
 
 /** What a chain makes of the services in it. */
-export function arithmetic(topology: Topology, chain: readonly string[]): string {
+function arithmetic(topology: Topology, chain: readonly string[]): string {
   const services = chain.map((name) => topology.services.get(name));
   const assumed = services.filter((service) => service?.availability === undefined).length;
   const availability = services.reduce(
