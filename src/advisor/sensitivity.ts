@@ -37,8 +37,7 @@ export function changesOf(workload: Workload): readonly Change[] {
     readonly string[],
   ][])
     for (const word of words)
-      if (workload[name] !== word)
-        change(`if ${name} were ${word}`, { ...workload, [name]: word } as Workload);
+      if (workload[name] !== word) change(`if ${name} were ${word}`, { ...workload, [name]: word });
   for (const name of ['bytes', 'itemBytes', 'latencyMs', 'edges', 'retentionDays'] as const) {
     const value = workload[name];
     if (value === undefined) continue;
@@ -56,7 +55,7 @@ export function changesOf(workload: Workload): readonly Change[] {
   for (const name of Object.keys(workload) as (keyof Workload)[]) {
     if (name === 'model' || name === 'analytics' || name === 'openSource') continue;
     const { [name]: _gone, ...rest } = workload;
-    change(`without ${name}`, rest as Workload);
+    change(`without ${name}`, rest);
   }
   for (const system of workload.runs ?? [])
     change(`if the team did not run ${system}`, {

@@ -164,7 +164,7 @@ function systemId(item: unknown, path: string): string {
   const near = typeof item === 'string' ? suggest(item, systemNames()) : undefined;
   throw invalid(
     path,
-    `names no system of the catalogue (${String(JSON.stringify(item)).slice(0, 60)})`,
+    `names no system of the catalogue (${JSON.stringify(item).slice(0, 60)})`,
     near === undefined ? 'tally advise --systems lists them' : `did you mean ${near}?`,
   );
 }

@@ -98,9 +98,9 @@ function edges(topology: Topology, { operations, services }: Observations): read
   const found = new Map<string, { readonly operation: Operation; count: number }>();
   for (const operation of operations) {
     const key = `${operation.service}\n${operation.target}`;
-    const edge = found.get(key);
-    if (edge === undefined) found.set(key, { operation, count: 1 });
-    else edge.count += 1;
+    const seen = found.get(key);
+    if (seen === undefined) found.set(key, { operation, count: 1 });
+    else seen.count += 1;
   }
   const unknown = [...services].filter((name) => !topology.services.has(name)).toSorted();
   const undeclared = [...found.values()].filter(

@@ -135,7 +135,8 @@ function placed(file: string, document: Located, check: () => Workload): Workloa
     return check();
   } catch (error) {
     if (!isTallyError(error) || document.kind !== 'map') throw error;
-    const path = String(error.details['path'] ?? error.message);
+    const { path: told } = error.details;
+    const path = typeof told === 'string' ? told : error.message;
     const entry = document.entries.find(({ key }) => path.includes(key));
     if (entry === undefined) throw error;
     throw new TallyError(error.code, {
