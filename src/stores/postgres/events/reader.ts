@@ -60,7 +60,8 @@ export async function* readAll(
   let { after = 0 } = range;
   const isFiltered = range.types !== undefined || range.tags !== undefined;
   let left = limit;
-  let reading = isFiltered
+  const isNothing = after >= upTo || left <= 0;
+  let reading = isFiltered || isNothing
     ? undefined
     : orderedRows(database, after, upTo, Math.min(FETCH_ROWS, left));
   while (after < upTo && left > 0) {
