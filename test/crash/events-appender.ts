@@ -46,6 +46,5 @@ function numbered(value: number): NewEvent {
 }
 
 function streamOf([event]: readonly NewEvent[]): string {
-  const { value } = event?.data as { readonly value: number };
-  return `s-${value % 2}`;
+  return `s-${Number(event?.id?.at(-1)) % 2}`;
 }

@@ -54,8 +54,8 @@ const points = crashPoints.filter((name) => name.startsWith('events.'));
 const kills = (name: CrashPoint): readonly Kill[] =>
   [1, 5].map((count) => ({ crash: `${name}:${count}` }));
 const random = (seed: string): readonly Kill[] => {
-  const { next } = seededRandom(seed);
-  return Array.from({ length: 2 }, () => ({ killAfterLines: 2 + Math.floor(next() * 60) }));
+  const draw = seededRandom(seed);
+  return Array.from({ length: 2 }, () => ({ killAfterLines: 2 + Math.floor(draw.next() * 60) }));
 };
 
 describe('appends to an event store in SQLite', () => {

@@ -56,7 +56,7 @@ const flows: Readonly<Record<string, FlowDefinition>> = {
       reads: ({ after }) => [String(after?.['stream'])],
       apply: async ({ after }, state) => {
         const stream = String(after?.['stream']);
-        const { amount } = after?.['data'] as { readonly amount: number };
+        const { amount } = (after?.['data'] ?? {}) as { readonly amount: number };
         const before = (await state.get(stream)) as { sum: number; version: number } | undefined;
         // A gap, a double or another order in a stream shows here.
         if (after?.['version'] !== (before?.version ?? 0) + 1)

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isTallyError, type EventStore, type ExpectedVersion, type StreamAppend } from 'tallystick';
 import { memory } from 'tallystick/memory';
@@ -117,9 +117,11 @@ async function play(
     if (step.kind === 'append')
       said.push(
         await outcome(async () =>
-          (await events.appendMany(appendsOf(step.appends, base))).map(
-            ({ offset: _, position, ...rest }) => ({ ...rest, position: position - head }),
-          ),
+          (await events.appendMany(appendsOf(step.appends, base))).map((appended) => ({
+            ...appended,
+            offset: 0,
+            position: appended.position - head,
+          })),
         ),
       );
     else
@@ -138,8 +140,8 @@ async function play(
   }
   const stored: unknown[] = [];
   for await (const page of events.readAll({ after: head }))
-    for (const { atMs: _, position, ...event } of page.events)
-      stored.push({ ...event, position: position - head });
+    for (const event of page.events)
+      stored.push({ ...event, atMs: 0, position: event.position - head });
   return { said, stored };
 }
 
@@ -177,15 +179,15 @@ async function history(events: EventStore, seed: string): Promise<readonly Opera
   const operations: Operation[] = [];
   await Promise.all(
     Array.from({ length: 12 }, async (_, client) => {
-      const { next } = seededRandom(`${seed}/${client}`);
+      const random = seededRandom(`${seed}/${client}`);
       let known = 0;
       for (let n = 0; n < 12; n += 1) {
         const from = (now += 1);
         let [before, after] = [0, 0];
-        if (next() < 0.3) before = after = await events.version('shared');
+        if (random.next() < 0.3) before = after = await events.version('shared');
         else {
-          const expected = next() < 0.5 ? known : 'any';
-          const count = 1 + Math.floor(next() * 3);
+          const expected = random.next() < 0.5 ? known : 'any';
+          const count = 1 + Math.floor(random.next() * 3);
           const added = Array.from({ length: count }, () => ({ type: 'Done', data: null }));
           try {
             const appended = await events.append('shared', added, { expected });

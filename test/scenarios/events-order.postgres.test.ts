@@ -90,8 +90,9 @@ describe.skipIf(!hasPostgres)('the order of all events in PostgreSQL', () => {
     await using two = await open(database.url);
     await one.events.head();
     // Whoever waits for the oldest transaction of the cluster would wait for these.
-    await using _elsewhere = await openForLong(postgresUrl(), 'CREATE TABLE never_there (n int)');
-    await using _here = await openForLong(database.url, 'CREATE TABLE never_there (n int)');
+    await using held = new AsyncDisposableStack();
+    for (const url of [postgresUrl(), database.url])
+      held.use(await openForLong(url, 'CREATE TABLE never_there (n int)'));
     const seen: StoredEvent[] = [];
     const ending = new AbortController();
     const following = (async () => {
