@@ -61,9 +61,10 @@ export async function* readAll(
   const isFiltered = range.types !== undefined || range.tags !== undefined;
   let left = limit;
   const isNothing = after >= upTo || left <= 0;
-  let reading = isFiltered || isNothing
-    ? undefined
-    : orderedRows(database, after, upTo, Math.min(FETCH_ROWS, left));
+  let reading =
+    isFiltered || isNothing
+      ? undefined
+      : orderedRows(database, after, upTo, Math.min(FETCH_ROWS, left));
   while (after < upTo && left > 0) {
     signal?.throwIfAborted();
     const found = await (reading ??
