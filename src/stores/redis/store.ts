@@ -16,11 +16,13 @@ import {
 } from './options.ts';
 import type { RedisParts } from './parts.ts';
 import type { Diagnose } from '../../ports/diagnose.ts';
+import type { Caches } from '../../ports/cache.ts';
 import type { KeyValue } from '../../ports/key-value.ts';
 import type { Scan } from '../../ports/scan.ts';
 import type { Sink } from '../../ports/sink.ts';
 import { openDiagnose } from './diagnose.ts';
 import { openEffects, type RedisEffects } from './effects/effects.ts';
+import { openCaches } from './cache/caches.ts';
 import { openKeyValue } from './key-value/key-value.ts';
 import { openScan } from './scan.ts';
 import type { Key } from '../../core/row.ts';
@@ -34,6 +36,7 @@ export interface RedisStore<Client = RedisClient | RedisCluster> extends Store<C
   readonly system: 'redis';
   readonly sink: Sink;
   readonly keyValue: KeyValue;
+  readonly caches: Caches;
   readonly scan: Scan;
   /** Effects of sagas' steps: Lua, which sets its marker in the same step. */
   readonly effects: RedisEffects;
@@ -85,6 +88,7 @@ class OpenStore implements RedisStore {
   readonly client: RedisClient | RedisCluster;
   readonly sink: Sink;
   readonly keyValue: KeyValue;
+  readonly caches: Caches;
   readonly scan: Scan;
   readonly effects: RedisEffects;
   readonly diagnose: Diagnose;
@@ -102,6 +106,7 @@ class OpenStore implements RedisStore {
     this.client = client;
     this.sink = new RedisSink({ parts, ...options });
     this.keyValue = openKeyValue(parts);
+    this.caches = openCaches(parts);
     this.scan = openScan(parts, names, catalogue);
     this.effects = openEffects(parts, { retentionMs: effectRetentionMs, eviction });
     this.diagnose = openDiagnose(parts);
