@@ -87,7 +87,7 @@ export class Presence {
     client.on('end', end);
     try {
       if (this.#closing.signal.aborted) throw new Error('closed');
-      const info = String(await client.sendCommand(['INFO', 'server']));
+      const info = (await client.sendCommand(['INFO', 'server'])) as string;
       await claim(/^run_id:(\w+)/m.exec(info)?.[1] ?? '');
       await client.subscribe(channel, (message) => onMessage(message));
     } catch (error) {
