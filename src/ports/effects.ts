@@ -181,6 +181,26 @@ export function settled(outcome: UndoOutcome): void {
   if (outcome.kind === 'forgotten') throw forgotten();
 }
 
+/**
+ * What the state of an effect says to a saga that asks whether a step took effect. An absent effect may still be on its
+ * way, so that nothing is certain of it: undefined. Its undo makes that final.
+ */
+export function probed(
+  state: EffectState,
+): { readonly took: 'effect'; readonly result: Value } | { readonly took: 'none' } | undefined {
+  switch (state.kind) {
+    case 'done':
+      return { took: 'effect', result: state.result };
+    case 'undone':
+      return { took: 'none' };
+    case 'absent':
+    case 'forgotten':
+      return undefined;
+    default:
+      return unreachable(state);
+  }
+}
+
 /** Refuses what names no effect. Throws CONFIG_INVALID, CONFIG_UNKNOWN_OPTION. */
 export function checkEffectKey(key: EffectKey): void {
   checkOptions(key, ['id', 'startedAtMs'], 'key');

@@ -13,6 +13,7 @@ export {
   type ObjectWork,
 } from './object-effects.ts';
 export {
+  probed,
   resultOf,
   settled,
   type DoOptions,

@@ -13,7 +13,12 @@ export function contextOf(
 ): StepContext {
   const { head, state } = book;
   return {
-    saga: { id: head.id, name: head.saga, version: head.version },
+    saga: {
+      id: head.id,
+      name: head.saga,
+      version: head.version,
+      startedAtMs: head.startedAtMs,
+    },
     input: state.input,
     results: resultsBefore(place, state),
     item: place.item,

@@ -16,6 +16,8 @@ export interface SagaIdentity {
   /** The name of its definition. */
   readonly name: string;
   readonly version: number;
+  /** When it was started, as its ledger says; for the key of an effect (`tallystick/effects`). */
+  readonly startedAtMs: number;
 }
 
 /** What a step is called with. */
