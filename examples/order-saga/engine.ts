@@ -9,7 +9,12 @@ import type { Order } from './order.ts';
 export function sagasOf(
   { app }: Shop,
   definition: SagaDefinition<Order>,
-  options: { readonly run: boolean; readonly observe?: SagaObserver },
+  options: {
+    readonly run: boolean;
+    readonly observe?: SagaObserver;
+    /** Whether a worker of that name is gone; for tests, where it may not know that yet. */
+    readonly isDead?: (owner: string) => boolean;
+  },
 ): SagaEngine {
   return new SagaEngine({
     ledger: app.ledger,

@@ -21,8 +21,9 @@ export interface Attempt {
 /** Decides what goes wrong; undefined: nothing. */
 export type Faults = (attempt: Attempt) => FaultKind | undefined;
 
-/** How long after its end a late attempt takes effect: the saga has gone on, or back, by then. */
-const LATE_MS = 30;
+/** How long after its end a late attempt takes effect: longer than a saga waits for one that was told to stop. */
+const LATE_MS = 1_200;
+const late = new Set<Promise<unknown>>();
 const noFaults: Faults = () => undefined;
 
 /** Runs the effect of one attempt, with what goes wrong. */
@@ -42,16 +43,24 @@ export async function around<Result>(
     case 'error-after':
       await effect();
       throw new Error(`${attempt.step} has not answered`);
-    case 'late':
-      await stopped(attempt.signal);
-      await sleep(LATE_MS);
-      return effect();
+    case 'late': {
+      const done = stopped(attempt.signal)
+        .then(() => sleep(LATE_MS))
+        .then(effect);
+      late.add(done);
+      return done.finally(() => late.delete(done));
+    }
     case 'crash-before':
       return killed();
     case 'crash-after':
       await effect();
       return killed();
   }
+}
+
+/** Waits for what is still to come late in this process. */
+export async function lateOnes(): Promise<void> {
+  await Promise.allSettled(late);
 }
 
 function stopped(signal: AbortSignal): Promise<void> {

@@ -58,11 +58,15 @@ export async function runOrders(options: RunOptions): Promise<Report> {
   const workers = Array.from({ length: options.workers }, () => new Mortal(options, count));
   const placed: Order[] = [];
   const isEnough = (): boolean => placed.length >= options.orders && count.kills >= options.kills;
+  const following = {
+    definition: orderSaga(shop.participants),
+    isCalm: () => count.kills >= options.kills,
+  };
   const customer = async (): Promise<void> => {
     while (!isEnough()) {
       const order = orderOf(seed, placed.length);
       placed.push(order);
-      await follow(sagas, order, orderSaga(shop.participants));
+      await follow(sagas, order, following);
     }
   };
   try {
@@ -80,18 +84,24 @@ export async function runOrders(options: RunOptions): Promise<Report> {
   };
 }
 
-/** Places an order and waits for what becomes of it. */
-async function follow(
-  sagas: SagaEngine,
-  order: Order,
-  definition: ReturnType<typeof orderSaga>,
-): Promise<void> {
-  const handle = await sagas.start(definition, { id: order.id, input: order });
-  const { status } = await handle.result({ within: ORDER_MAX_MS });
-  if (status === 'completed' || status === 'compensated' || status === 'parked') return;
-  throw new TallyError('BARRIER_TIMEOUT', {
-    what: `the saga of ${order.id} is still ${status} after ${ORDER_MAX_MS} ms`,
-  });
+/** Places an order and waits for what becomes of it: as long as it takes while workers are being killed. */
+async function follow(sagas: SagaEngine, order: Order, run: Following): Promise<void> {
+  const handle = await sagas.start(run.definition, { id: order.id, input: order });
+  for (;;) {
+    const isCalm = run.isCalm();
+    const { status } = await handle.result({ within: ORDER_MAX_MS });
+    if (status === 'completed' || status === 'compensated' || status === 'parked') return;
+    if (!isCalm) continue;
+    throw new TallyError('BARRIER_TIMEOUT', {
+      what: `the saga of ${order.id} is still ${status} after ${ORDER_MAX_MS} ms`,
+    });
+  }
+}
+
+interface Following {
+  readonly definition: ReturnType<typeof orderSaga>;
+  /** Whether nobody is killed any more. */
+  readonly isCalm: () => boolean;
 }
 
 async function everySaga(sagas: SagaEngine): Promise<readonly SagaSummary[]> {
@@ -109,6 +119,9 @@ class Mortal {
   readonly #options: RunOptions;
   readonly #count: { kills: number };
   #process: ChildProcess | undefined;
+  #lives = 0;
+  #isOver = false;
+  #living: Promise<void> = Promise.resolve();
 
   constructor(options: RunOptions, count: { kills: number }) {
     this.#options = options;
@@ -116,10 +129,15 @@ class Mortal {
   }
 
   /** Until there were enough kills; the last one stays alive until {@link Mortal.end}. */
-  async live(): Promise<void> {
+  live(): Promise<void> {
+    this.#living = this.#live();
+    return this.#living;
+  }
+
+  async #live(): Promise<void> {
     const { killEveryMs, kills, say } = this.#options;
     this.#process = this.#start();
-    while (this.#count.kills < kills) {
+    while (this.#count.kills < kills && !this.#isOver) {
       // One in eight dies while it starts; the others at any moment of their work.
       if (Math.random() > 1 / 8) await ready(this.#process);
       await sleep(Math.random() * 2 * killEveryMs);
@@ -132,16 +150,20 @@ class Mortal {
   }
 
   async end(): Promise<void> {
+    this.#isOver = true;
+    await this.#living;
     this.#process?.stdin?.end();
     if (this.#process !== undefined) await ended(this.#process);
   }
 
   #start(): ChildProcess {
     const { place, patience, faults, seed } = this.#options;
+    // Each life has a weather of its own: an attempt that is too slow for one is not for all.
+    this.#lives += 1;
     const told: WorkerOptions = {
       place,
       ...(patience === undefined ? {} : { patience }),
-      weather: { rate: faults, seed },
+      weather: { rate: faults, seed: seed + this.#lives * 1_000 },
     };
     return startWorker(told);
   }
