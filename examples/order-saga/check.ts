@@ -3,12 +3,11 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Client } from 'pg';
 import { createClient } from 'redis';
+import { open, tally } from 'tallystick';
 import { files } from 'tallystick/files';
 import type { SagaSummary } from 'tallystick/saga';
 import type { Place } from './app.ts';
 import { CUSTOMERS, STOCK, WALLET, type Order } from './order.ts';
-import { systemClock } from '../../src/runtime/clock.ts';
-import { systemRandom } from '../../src/runtime/random.ts';
 
 // The checker. It looks into the four stores with their plain clients, counts, and compares with what the sagas say of
 // themselves. It shares no code with the participants, and knows nothing of markers.
@@ -131,7 +130,7 @@ async function look(place: Place): Promise<Seen> {
       count: Number(count),
     })),
     ...accounts,
-    labels: await labels(place),
+    labels: await printable(place),
     confirmed: grouped(confirmed, 'id', ({ total }) => Number(total)),
   };
 }
@@ -218,11 +217,12 @@ function accountsOf(
 }
 
 /** Labels that a person could print: what is empty is none. */
-async function labels({ dir }: Place): Promise<ReadonlySet<string>> {
-  const context = { name: 'labels', clock: systemClock, random: systemRandom };
-  await using store = await files({ dir: join(dir, 'labels') }).open(context);
+async function printable({ dir }: Place): Promise<ReadonlySet<string>> {
+  const stores = { labels: files({ dir: join(dir, 'labels') }) };
+  const declared = tally({ name: 'checker', dir: join(dir, 'checker'), stores });
+  await using app = await open(declared, { run: false });
   const found = new Set<string>();
-  for await (const { key, size } of store.objects.list('labels/'))
+  for await (const { key, size } of app.stores.labels.objects.list('labels/'))
     if (size > 0) found.add(key.slice('labels/'.length, -'.txt'.length));
   return found;
 }

@@ -55,6 +55,8 @@ export async function around<Result>(
     case 'crash-after':
       await effect();
       return killed();
+    default:
+      return fault satisfies never;
   }
 }
 

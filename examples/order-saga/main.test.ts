@@ -6,12 +6,10 @@ import type { EffectKey } from 'tallystick/effects';
 import { freshDatabase, freshRedis, hasPostgres, hasRedis } from '../../test/support/servers.ts';
 import { openShop, type Place } from './app.ts';
 import { check } from './check.ts';
-import { sagasOf } from './engine.ts';
 import { lateOnes, type FaultKind } from './faults.ts';
 import type { Order, Participant } from './order.ts';
 import { plannedFaults, type PlannedFault } from './planned-faults.ts';
 import { ended, runOrders, startWorker } from './run.ts';
-import { orderSaga } from './saga.ts';
 
 const order: Order = { id: 'order-1', customer: 'ada', sku: 'tea', count: 2, total: 900 };
 const patience = { timeout: '200ms', pause: '20ms' } as const;
@@ -41,10 +39,9 @@ async function agrees(place: Place, status: string): Promise<void> {
 /** One order in this process, with what is planned to go wrong. */
 async function ordered(plan: readonly PlannedFault[]): Promise<string> {
   await using at = await temporary();
-  await using shop = await openShop(at.place, true);
-  const definition = orderSaga(shop.participants, plannedFaults(plan), patience);
-  await using sagas = sagasOf(shop, definition, { run: true });
-  const handle = await sagas.start(definition, { id: order.id, input: order });
+  const faults = plannedFaults(plan);
+  await using shop = await openShop(at.place, { prepare: true, run: true, faults, patience });
+  const handle = await shop.sagas.start(shop.definition, { id: order.id, input: order });
   const { status } = await handle.result({ within: '60s' });
   await lateOnes();
   await agrees(at.place, status);
@@ -104,10 +101,8 @@ describe('whatever goes wrong with a step, the stores agree with its saga', () =
 /** One order whose worker is killed as planned; the next worker goes on with what is left of the plan. */
 async function killed(crash: PlannedFault, rest: readonly PlannedFault[]): Promise<string> {
   await using at = await temporary();
-  await using shop = await openShop(at.place, true);
-  const definition = orderSaga(shop.participants);
-  await using sagas = sagasOf(shop, definition, { run: false });
-  const handle = await sagas.start(definition, { id: order.id, input: order });
+  await using shop = await openShop(at.place, { prepare: true });
+  const handle = await shop.sagas.start(shop.definition, { id: order.id, input: order });
   const first = startWorker({ place: at.place, patience, planned: [crash, ...rest] });
   expect(await ended(first)).toBe('SIGKILL');
   const second = startWorker({ place: at.place, patience, planned: rest });
@@ -139,7 +134,7 @@ const participantOf = {
 } as const;
 
 /** A participant whose first call sleeps in front of its effect until it is woken. */
-function asleep(honest: Participant, during: 'do' | 'undo') {
+function asleep(during: 'do' | 'undo') {
   const entered = Promise.withResolvers<void>();
   const woken = Promise.withResolvers<void>();
   const over = Promise.withResolvers<void>();
@@ -152,11 +147,11 @@ function asleep(honest: Participant, during: 'do' | 'undo') {
       over.resolve();
     }
   };
-  const participant: Participant = {
+  const participant = (honest: Participant): Participant => ({
     ...honest,
     [during]: (key: EffectKey, wanted: Order) =>
       late(() => honest[during](key, wanted) as Promise<void>),
-  };
+  });
   return { participant, entered: entered.promise, wake: woken.resolve, over: over.promise };
 }
 
@@ -168,21 +163,27 @@ async function takenOver(
   sleeper: readonly PlannedFault[] = plan,
 ): Promise<string> {
   await using at = await temporary();
-  await using zombie = await openShop(at.place, true);
-  await using living = await openShop(at.place, false);
   const name = participantOf[step];
-  const { participant, entered, wake, over } = asleep(zombie.participants[name], during);
-  const asleepShop = { ...zombie.participants, [name]: participant };
-  const slow = orderSaga(asleepShop, plannedFaults(sleeper), { timeout: '60s', pause: '20ms' });
-  await using first = sagasOf(zombie, slow, { run: true });
-  await first.start(slow, { id: order.id, input: order });
-  await entered;
-  const quick = orderSaga(living.participants, plannedFaults(plan), patience);
-  await using second = sagasOf(living, quick, { run: true, isDead: () => true });
-  const { status } = await second.result(quick, order.id, { within: '60s' });
+  const sleep = asleep(during);
+  await using zombie = await openShop(at.place, {
+    prepare: true,
+    run: true,
+    faults: plannedFaults(sleeper),
+    patience: { timeout: '60s', pause: '20ms' },
+    wrap: (all) => ({ ...all, [name]: sleep.participant(all[name]) }),
+  });
+  await zombie.sagas.start(zombie.definition, { id: order.id, input: order });
+  await sleep.entered;
+  await using living = await openShop(at.place, {
+    run: true,
+    faults: plannedFaults(plan),
+    patience,
+    isDead: () => true,
+  });
+  const { status } = await living.sagas.result(living.definition, order.id, { within: '60s' });
   await agrees(at.place, status);
-  wake();
-  await over;
+  sleep.wake();
+  await sleep.over;
   await agrees(at.place, status);
   return status;
 }
@@ -248,7 +249,7 @@ describe('orders under faults and kills', () => {
 
 test('the checker finds what is lost, doubled or left over', async () => {
   await using at = await temporary();
-  await using shop = await openShop(at.place, true);
+  await using shop = await openShop(at.place, { prepare: true });
   const { participants } = shop;
   const key = (id: string) => ({ id, startedAtMs: Date.now() });
   await participants.inventory.do(key('one'), order);

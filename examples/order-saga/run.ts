@@ -4,12 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TallyError } from 'tallystick';
-import type { SagaEngine, SagaSummary } from 'tallystick/saga';
+import type { SagaDefinition, SagaEngine, SagaSummary } from 'tallystick/saga';
 import { openShop, type Place } from './app.ts';
 import { check, type Checked } from './check.ts';
-import { sagasOf } from './engine.ts';
 import type { Order } from './order.ts';
-import { orderSaga, type Patience } from './saga.ts';
+import type { Patience } from './saga.ts';
 import { orderOf } from './traffic.ts';
 import type { WorkerOptions } from './worker.ts';
 
@@ -52,14 +51,14 @@ const SAY_EVERY_KILLS = 50;
 export async function runOrders(options: RunOptions): Promise<Report> {
   const { place, seed, width } = options;
   const startedMs = performance.now();
-  await using shop = await openShop(place, true);
-  await using sagas = sagasOf(shop, orderSaga(shop.participants), { run: false });
+  await using shop = await openShop(place, { prepare: true });
+  const { sagas } = shop;
   const count = { kills: 0 };
   const workers = Array.from({ length: options.workers }, () => new Mortal(options, count));
   const placed: Order[] = [];
   const isEnough = (): boolean => placed.length >= options.orders && count.kills >= options.kills;
   const following = {
-    definition: orderSaga(shop.participants),
+    definition: shop.definition,
     isCalm: () => count.kills >= options.kills,
   };
   const customer = async (): Promise<void> => {
@@ -99,7 +98,7 @@ async function follow(sagas: SagaEngine, order: Order, run: Following): Promise<
 }
 
 interface Following {
-  readonly definition: ReturnType<typeof orderSaga>;
+  readonly definition: SagaDefinition<Order>;
   /** Whether nobody is killed any more. */
   readonly isCalm: () => boolean;
 }
@@ -181,7 +180,7 @@ export function startWorker(options: WorkerOptions): ChildProcess {
 }
 
 /** Resolves when a worker has said that it is ready, or has ended. */
-export async function ready(worker: ChildProcess): Promise<void> {
+async function ready(worker: ChildProcess): Promise<void> {
   if (worker.exitCode !== null || worker.signalCode !== null) return;
   await Promise.race([
     worker.stdout === null ? undefined : once(worker.stdout, 'data'),

@@ -1,6 +1,6 @@
 import { saga, type SagaDefinition } from 'tallystick/saga';
 import { around, type Faults } from './faults.ts';
-import type { Order, Participant, Participants } from './order.ts';
+import type { Order, Participants } from './order.ts';
 
 /** How patient the saga is. */
 export interface Patience {
@@ -16,12 +16,12 @@ const calm: Patience = { timeout: '5s', pause: '2s' };
  * no return.
  */
 export function orderSaga(
-  { inventory, payments, shipping, orders }: Participants,
+  participants: Promise<Participants>,
   faults?: Faults,
   { timeout, pause }: Patience = calm,
 ): SagaDefinition<Order> {
   const retry = { attempts: 4, first: '20ms', max: pause };
-  const step = (name: string, participant: Participant) => {
+  const step = (name: string, who: keyof Participants) => {
     const attemptOf = ({ key, attempt, signal }: StepLike, during: 'do' | 'undo') => ({
       key,
       step: name,
@@ -33,24 +33,25 @@ export function orderSaga(
       do: (context: Context) =>
         around(
           attemptOf(context, 'do'),
-          () => participant.do(keyOf(context), context.input),
+          async () => (await participants)[who].do(keyOf(context), context.input),
           faults,
         ),
       undo: ({ step: context, attempt, signal }: { step: Context } & Omit<StepLike, 'key'>) =>
         around(
           attemptOf({ key: context.key, attempt, signal }, 'undo'),
-          () => participant.undo(keyOf(context), context.input),
+          async () => (await participants)[who].undo(keyOf(context), context.input),
           faults,
         ),
-      probe: (context: Context) => participant.probe(keyOf(context), context.input),
+      probe: async (context: Context) =>
+        (await participants)[who].probe(keyOf(context), context.input),
     };
   };
   const back = { retry, timeout, undoRetry: { ...retry, attempts: 20 }, undoTimeout: timeout };
-  const { undo: _, ...confirm } = step('confirm', orders);
+  const { undo: _, ...confirm } = step('confirm', 'orders');
   return saga<Order>('order')
-    .step('reserve', { ...step('reserve', inventory), ...back })
-    .step('charge', { ...step('charge', payments), ...back })
-    .step('ship', { ...step('ship', shipping), ...back })
+    .step('reserve', { ...step('reserve', 'inventory'), ...back })
+    .step('charge', { ...step('charge', 'payments'), ...back })
+    .step('ship', { ...step('ship', 'shipping'), ...back })
     .pivot('confirm', { ...confirm, retry, timeout })
     .end();
 }

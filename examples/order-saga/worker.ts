@@ -1,9 +1,8 @@
 import { once } from 'node:events';
 import { flushCompileCache } from 'node:module';
 import { openShop, type Place } from './app.ts';
-import { sagasOf } from './engine.ts';
 import { someFaults, type Faults } from './faults.ts';
-import { orderSaga, type Patience } from './saga.ts';
+import type { Patience } from './saga.ts';
 import { plannedFaults, type PlannedFault } from './planned-faults.ts';
 
 // The process that runs the sagas: `node worker.ts JSON`. It may be killed at any moment; the next one goes on.
@@ -25,15 +24,17 @@ if (import.meta.main) {
     planned === undefined
       ? weather && someFaults(weather.rate, weather.seed)
       : plannedFaults(planned);
-  const shop = await openShop(place, false);
-  const sagas = sagasOf(shop, orderSaga(shop.participants, faults, patience), { run: true });
+  const shop = await openShop(place, {
+    run: true,
+    ...(faults === undefined ? {} : { faults }),
+    ...(patience === undefined ? {} : { patience }),
+  });
   process.stdout.write('ready\n');
   // A process that is killed does not leave what it has compiled.
   flushCompileCache();
   // Until whoever started it says so, or is gone.
   process.stdin.resume();
   await once(process.stdin, 'end');
-  await sagas.close();
   await shop[Symbol.asyncDispose]();
   process.exit(0);
 }
