@@ -21,7 +21,6 @@ export { httpStatusOf } from './http-status.ts';
 export {
   readModels,
   type Capability,
-  type ClientIn,
   type ModelPlace,
   type OpenStores,
   type Query,
@@ -30,6 +29,7 @@ export {
   type ReadableApp,
   type ReadModel,
   type ReadModels,
+  type StoreIn,
   type SystemIn,
   type Tried,
   type Way,

@@ -41,7 +41,7 @@ function app(
     async read<Result>(
       store: keyof Stores,
       options: Omit<QueryFreshness, 'otherwise'> & { readonly otherwise?: 'stale' | 'fail' },
-      work: (client: never) => Result | Promise<Result>,
+      work: () => Result | Promise<Result>,
     ) {
       asked.push({ store, options });
       const how = state[store] ?? 'fresh';
@@ -50,7 +50,7 @@ function app(
       if (how === 'lags' && options.otherwise !== 'stale')
         throw new TallyError('BARRIER_TIMEOUT', { what: 'not reached', details: { freshness } });
       if (how === 'down') throw new Error('connection refused');
-      return { value: await work(stores[store].client as never), freshness };
+      return { value: await work(), freshness };
     },
   };
 }
@@ -69,7 +69,10 @@ const byName = (models: ReadModels<Stores>) =>
     ways: [
       {
         needs: 'search',
-        by: { elastic: (client, text, { target }) => `${client.name} ${target} ${text}` },
+        by: {
+          elastic: (client, text, { store, target }) =>
+            `${client.name} ${store.system} ${target} ${text}`,
+        },
       },
       { needs: 'relational', by: { sqlite: (client, text) => `${client.name} like ${text}` } },
     ],
@@ -79,7 +82,7 @@ test('a query goes to the model that offers what its first way needs, by the nat
   const running = app();
   const answer = await byName(accounts(running))('ada', { within: '50ms' });
   expect(answer).toEqual({
-    value: 'search accounts-v1 ada',
+    value: 'search elastic accounts-v1 ada',
     model: 'names',
     freshness: { kind: 'fresh' },
     tried: [],

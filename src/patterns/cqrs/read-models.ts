@@ -24,6 +24,8 @@ export const capabilities = [
   'graph',
   'time-series',
   'objects',
+  // The events themselves, folded: slow, and never behind.
+  'events',
 ] as const;
 
 export type Capability = (typeof capabilities)[number];
@@ -34,11 +36,11 @@ export type OpenStores = Readonly<Record<string, Store>>;
 /** The systems that an application's stores are of. */
 export type SystemIn<Open extends OpenStores> = Open[keyof Open]['system'];
 
-/** The native client of the stores of one system. */
-export type ClientIn<Open extends OpenStores, System> = Extract<
+/** The stores of one system. */
+export type StoreIn<Open extends OpenStores, System> = Extract<
   Open[keyof Open],
   { readonly system: System }
->['client'];
+>;
 
 /** How fresh the models that answer must be; as in `app.read`. */
 export interface QueryFreshness {
@@ -61,7 +63,7 @@ export interface ReadableApp<Open extends OpenStores> {
   read<Result>(
     store: keyof Open & string,
     options: Omit<QueryFreshness, 'otherwise'> & { readonly otherwise?: 'stale' | 'fail' },
-    work: (client: never) => Result | Promise<Result>,
+    work: () => Result | Promise<Result>,
   ): Promise<{ readonly value: Result; readonly freshness: Freshness }>;
 }
 
@@ -76,10 +78,12 @@ export interface ReadModel<StoreName extends string = string> {
 }
 
 /** The model that a native query is asked on. */
-export interface ModelPlace {
+export interface ModelPlace<Opened = Store> {
   readonly model: string;
-  readonly store: string;
+  /** Its table, index or prefix. */
   readonly target: string;
+  /** Its store, with what it offers beside its client: `store.query`, say. */
+  readonly store: Opened;
 }
 
 /** One way to answer: what it needs, and the native query for each system that may have it. */
@@ -87,9 +91,9 @@ export interface Way<Open extends OpenStores, Input, Result> {
   readonly needs: Capability;
   readonly by: {
     readonly [System in SystemIn<Open>]?: (
-      client: ClientIn<Open, System>,
+      client: StoreIn<Open, System>['client'],
       input: Input,
-      place: ModelPlace,
+      place: ModelPlace<StoreIn<Open, System>>,
     ) => Result | Promise<Result>;
   };
 }
@@ -192,8 +196,11 @@ export function readModels<Open extends OpenStores>(
 }
 
 /** One model with the native query that asks it. */
-interface Candidate<Input, Result> extends ModelPlace {
-  readonly ask: (client: never, input: Input, place: ModelPlace) => Result | Promise<Result>;
+interface Candidate<Input, Result> {
+  readonly model: string;
+  readonly store: string;
+  readonly target: string;
+  readonly ask: (client: never, input: Input, place: ModelPlace<never>) => Result | Promise<Result>;
 }
 
 function candidatesOf<Open extends OpenStores, Input, Result>(
@@ -220,17 +227,19 @@ async function route<Open extends OpenStores, Input, Result>(
 ): Promise<QueryAnswer<Result>> {
   const tried: Tried[] = [];
   const read = async (
-    { ask, ...place }: Candidate<Input, Result>,
+    { model, store, target, ask }: Candidate<Input, Result>,
     options: Omit<QueryFreshness, 'otherwise'> & { readonly otherwise: 'stale' | 'fail' },
   ): Promise<QueryAnswer<Result> | undefined> => {
     try {
-      const { value, freshness } = await app.read(place.store, options, (client) =>
-        ask(client, input, place),
+      const open = app.stores[store];
+      const place = { model, target, store: open as never };
+      const { value, freshness } = await app.read(store, options, () =>
+        ask(open?.client as never, input, place),
       );
-      return { value, model: place.model, freshness, tried: [...tried] };
+      return { value, model, freshness, tried: [...tried] };
     } catch (error) {
       if (isTallyError(error, 'ABORTED') || fresh.signal?.aborted === true) throw error;
-      tried.push(whyNot(place, error));
+      tried.push(whyNot(model, store, error));
       return undefined;
     }
   };
@@ -252,7 +261,7 @@ async function route<Open extends OpenStores, Input, Result>(
   throw unanswered(tried);
 }
 
-function whyNot({ model, store }: ModelPlace, error: unknown): Tried {
+function whyNot(model: string, store: string, error: unknown): Tried {
   const message = errorText(error, 300);
   if (!isTallyError(error)) return { model, store, why: 'failed', message };
   const freshness = error.details['freshness'] as Freshness | undefined;

@@ -1,4 +1,4 @@
-import { isTallyError, TallyError } from '../../core/errors.ts';
+import { isTallyError, must, TallyError } from '../../core/errors.ts';
 import { noEvidence, type Evidence } from '../../core/evidence.ts';
 import { checkNumber, checkOptions } from '../../core/options.ts';
 import type { Row, Value } from '../../core/row.ts';
@@ -288,7 +288,10 @@ class StoredAggregates<Types extends DeciderTypes> implements Aggregates<Types> 
     });
     point('command.after-append-before-answer');
     // The store had these ids: the same command came through elsewhere between the look and the append.
-    if (appended.repeated) return this.#attempt(work, attempt + 1);
+    if (appended.repeated) {
+      const first = await this.#options.events.find(eventId(work.id, 0));
+      return this.#recorded(work, must(first, `the first event of ${work.id}`));
+    }
     const last = { id: eventId(work.id, events.length - 1), position: appended.position, atMs: 0 };
     await this.#keep(stream, { state, version: appended.version, last }, loaded.keptVersion);
     return {

@@ -23,6 +23,13 @@ export {
   type Step,
   type StreamDifference,
 } from './history.ts';
+export {
+  foldEvents,
+  projectEvents,
+  projectState,
+  type ByType,
+  type EventPlace,
+} from './projections.ts';
 export type { ReplayRange } from './replay.ts';
 export { keyValueSnapshots, type Snapshot, type Snapshots } from './snapshots.ts';
 export type { EventTypes, WrittenEvent } from './upcast.ts';

@@ -25,6 +25,7 @@ export interface MemoryOptions {
 
 /** An open memory store: every port, and a way to die. */
 export interface MemoryStore extends Store<MemoryClient> {
+  readonly system: 'memory';
   readonly source: MemorySource;
   readonly sink: MemorySink;
   readonly keyValue: MemoryKeyValue;
