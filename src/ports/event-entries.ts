@@ -8,19 +8,21 @@ export interface OrderedEvent {
 }
 
 /**
- * Events in the order of their positions as changes and commits of a lane. Appends that are read together arrive as one
- * transaction: its changes stand at its first position, its commit at its last. What must be seen together is never
- * cut: a commit stands only where something ends.
+ * Events in the order of their positions as changes and commits of a lane. What was appended together arrives as one
+ * transaction, however events are read: its changes stand at its first position, its commit at its last.
+ *
+ * Several appends never make one transaction. A snapshot stands at a head that somebody could read, and so behind an
+ * append. Were the appends 4 and 5 one transaction, then: 1. a snapshot is read at 4 2. event 5 comes, stamped with the
+ * first position of its transaction, 4 3. it is taken for something that the snapshot has: lost, and called fresh.
  */
 export class EventEntries {
   #first: number | undefined;
   #count = 0;
 
-  /** The entries of some events that follow one another, with a commit behind the last one that ends something. */
+  /** The entries of some events that follow one another, with a commit behind each that ends an append. */
   take(events: readonly OrderedEvent[]): readonly SourceEntry[] {
     const entries: SourceEntry[] = [];
-    const end = events.findLastIndex(({ ends }) => ends);
-    for (const [index, { text }] of events.entries()) {
+    for (const { text, ends } of events) {
       this.#first ??= text.position;
       entries.push({
         kind: 'change',
@@ -33,7 +35,7 @@ export class EventEntries {
         after: eventRowText(text),
       });
       this.#count += 1;
-      if (index === end) entries.push(this.#commit(text));
+      if (ends) entries.push(this.#commit(text));
     }
     return entries;
   }

@@ -64,7 +64,7 @@ export function projectState<Types extends DeciderTypes>(
 ): Fold {
   const { snapshot } = decider;
   return {
-    reads: ({ after }) => (isOf(decider, after) ? [String(after['stream'])] : []),
+    reads: ({ after }) => (isOf(decider, after) ? [textIn(after, 'stream')] : []),
     apply: async ({ after }, state) => {
       const found = after === null ? undefined : eventIn(decider, after);
       if (found === undefined) return undefined;
@@ -126,9 +126,9 @@ function eventIn<Types extends DeciderTypes>(
   row: Row,
 ): { readonly event: Types['event']; readonly at: EventPlace } | undefined {
   if (!isOf(decider, row)) return undefined;
-  const stream = String(row['stream']);
+  const stream = textIn(row, 'stream');
   const version = Number(row['version']);
-  const type = String(row['type']);
+  const type = textIn(row, 'type');
   const event = decider.types.read({
     type,
     schemaVersion: Number(row['schemaVersion']),
@@ -146,11 +146,21 @@ function eventIn<Types extends DeciderTypes>(
       version,
       position: Number(row['position']),
       atMs: Number(row['atMs']),
-      eventId: String(row['id']),
+      eventId: textIn(row, 'id'),
       correlationId: typeof correlationId === 'string' ? correlationId : undefined,
       metadata: (row['metadata'] ?? {}) as Row,
     },
   };
+}
+
+function textIn(row: Row, column: string): string {
+  const value = row[column];
+  if (typeof value === 'string') return value;
+  throw new TallyError('PROJECTION_INVALID', {
+    what: `the row has no text in ${column}: it is not one of a table of events`,
+    mend: "let the flow read the table events of a store with capture: 'events'",
+    details: { column },
+  });
 }
 
 function isOf({ category }: Pick<Decider, 'category'>, row: Row | null): row is Row {
