@@ -57,6 +57,14 @@ const notes: Readonly<Record<string, string>> = {
   draw: 'With `--format yaml` it prints the text of a preset, to begin from.',
   advise:
     'How it decides, and what its facts are worth: see [choosing a store](guide/advise.md). The dialogue keeps its answers in `.tally/advise.json`.',
+  'cache stats':
+    'Counters of hits, misses and loads are of a process: `stats()` of the cache there. Ends with 1 if a shared tier does not answer.',
+  'cache get':
+    'A cache is named as in `tally({ caches })`, a key by its text. Ends with 1 if one of the keys is not there.',
+  'cache invalidate':
+    'It is done when the shared tier has taken it; copies in processes go when they are told, or when their time is over.',
+  'cache warm':
+    'Each key is loaded under a lease, so that a process that wants it meanwhile waits for this load. Keys that are there are left as they are.',
 };
 
 /** The page, as it should stand in docs/cli.md. */

@@ -3,6 +3,7 @@ import { isLaneName } from '../core/evidence.ts';
 import { checkOptions, suggest } from '../core/options.ts';
 import type { FlowDefinition } from '../flow/definition.ts';
 import type { Decider } from '../patterns/events/decider.ts';
+import type { Cache } from '../patterns/cache/index.ts';
 import { checkSagaSetup } from '../patterns/saga/setup.ts';
 import type { SagaDefinition, SagaEngineOptions } from '../patterns/saga/index.ts';
 import type { LedgerDefinition } from '../ports/ledger.ts';
@@ -18,6 +19,16 @@ export type SagaSetup = Pick<
 
 /** The stores of an application, by name. */
 export type Stores = Readonly<Record<string, StoreDefinition>>;
+
+/** The open stores of an application, by name. */
+export type OpenedStores<Declared extends Stores> = {
+  readonly [Name in keyof Declared]: Opened<Declared[Name]>;
+};
+
+/** How a cache of an application is opened over its open stores. */
+export type CacheSetup<Declared extends Stores> = (
+  stores: OpenedStores<Declared>,
+) => Promise<Cache<unknown, unknown>>;
 
 /** How the log of one lane is opened, e.g. `segmentLog({ dir })`. */
 export interface LogDefinition {
@@ -39,6 +50,11 @@ export interface TallyOptions<Declared extends Stores> {
    * The sagas that its workers run: every version that still has running ones. With options: `{ definitions, … }`.
    */
   readonly sagas?: readonly SagaDefinition[] | SagaSetup;
+  /**
+   * The caches that `tally cache` looks at, by name: the functions by which the application opens them itself, over the stores
+   * of its own (`products(app.stores)`).
+   */
+  readonly caches?: Readonly<Record<string, CacheSetup<Declared>>>;
   /** The folder of the embedded ledger and log. Default `.tally/NAME`. */
   readonly dir?: string;
   /** Instead of the embedded one. */
@@ -54,6 +70,8 @@ export interface TallyApp<Declared extends Stores = Stores> {
   readonly flows: Readonly<Record<string, FlowDefinition>>;
   readonly deciders: Readonly<Record<string, readonly Decider[]>>;
   readonly sagas: SagaSetup;
+  /** Each opens over the stores of this declaration. */
+  readonly caches: Readonly<Record<string, CacheSetup<Stores>>>;
   readonly dir: string;
   readonly ledger: LedgerDefinition | undefined;
   readonly log: ((lane: string) => LogDefinition) | undefined;
@@ -75,6 +93,7 @@ const optionNames = [
   'flows',
   'deciders',
   'sagas',
+  'caches',
   'dir',
   'ledger',
   'log',
@@ -98,7 +117,8 @@ export function tally<const Declared extends Stores>(
   checkSeparateTargets(flows);
   const deciders = checkedDeciders(options.deciders ?? {}, storeNames);
   const sagas = checkSagaSetup(options.sagas);
-  return { name, stores, flows, deciders, sagas, dir, ledger, log };
+  const { caches } = options;
+  return { name, stores, flows, deciders, sagas, caches: checkedCaches(caches), dir, ledger, log };
 }
 
 function checkName(name: string, path: string): void {
@@ -147,6 +167,22 @@ function checkSeparateTargets(flows: Readonly<Record<string, FlowDefinition>>): 
       writers.set(`${to} ${target}`, flow);
     }
   }
+}
+
+function checkedCaches<Declared extends Stores>(
+  caches: TallyOptions<Declared>['caches'] = {},
+): TallyApp['caches'] {
+  for (const [cache, setup] of Object.entries(caches)) {
+    checkName(cache, `tally.caches.${cache}`);
+    if (typeof setup !== 'function')
+      throw invalid(
+        `tally.caches.${cache}`,
+        'is no function',
+        'give what opens it: (stores) => cache({ … })',
+      );
+  }
+  // They are called with the stores of their own declaration, and no others.
+  return caches as TallyApp['caches'];
 }
 
 /** A stream is found by its category, so that a category has one decider in the whole application. */

@@ -9,7 +9,7 @@ import type { Clock, Random } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Store } from '../ports/store.ts';
 import { addEvidence } from '../runtime/context.ts';
-import type { ClientOf, Opened, Stores, TallyApp, TxOf } from './definition.ts';
+import type { ClientOf, Opened, OpenedStores, Stores, TallyApp, TxOf } from './definition.ts';
 import { freshnessError, freshnessOf, type FreshnessOptions } from './freshness.ts';
 import { laneEvidence, refreshEpoch, type Lane } from './lanes.ts';
 import { Maintenance } from './maintenance.ts';
@@ -52,7 +52,7 @@ const readOptionNames = [...barrierOptionNames, 'otherwise'] as const;
 
 /** An open application: its stores, its writes with evidence, its reads that can wait for it. */
 export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposable {
-  readonly stores: { readonly [Name in keyof Declared]: Opened<Declared[Name]> };
+  readonly stores: OpenedStores<Declared>;
   readonly ledger: Ledger;
   /** Starts sagas, waits for their outcomes, sends them signals; a process that runs the flows runs them too. */
   readonly sagas: SagaEngine;

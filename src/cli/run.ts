@@ -4,6 +4,12 @@ import { suggest } from '../core/options.ts';
 import type { Call, Command, Terminal } from './command.ts';
 import { adviseCommand } from './commands/advise.ts';
 import { checkCommand } from './commands/check.ts';
+import {
+  cacheGetCommand,
+  cacheInvalidateCommand,
+  cacheWarmCommand,
+} from './commands/cache-keys.ts';
+import { cacheStatsCommand } from './commands/cache-stats.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { eventsDiffCommand } from './commands/events-diff.ts';
 import { eventsReplayCommand, eventsShowCommand } from './commands/events-show.ts';
@@ -43,6 +49,10 @@ export const commands: Readonly<Record<string, Command>> = {
   check: checkCommand,
   draw: drawCommand,
   advise: adviseCommand,
+  'cache stats': cacheStatsCommand,
+  'cache get': cacheGetCommand,
+  'cache invalidate': cacheInvalidateCommand,
+  'cache warm': cacheWarmCommand,
 };
 
 const USAGE_ERROR = 2;

@@ -12,6 +12,7 @@ export { compressed } from './compressed.ts';
 export { plainJson, type Serialiser } from './envelope.ts';
 export type { CacheHappening, CacheSource, CacheStats, StaleBecause, Stored } from './events.ts';
 export type { CacheRead } from './flights.ts';
+export { keyvStore, type KeyvItem, type KeyvStore, type KeyvStoreOptions } from './keyv.ts';
 export {
   loaded,
   type CacheOptions,
