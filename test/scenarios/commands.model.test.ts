@@ -1,13 +1,18 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { TallyError } from 'tallystick';
+import { TallyError, type StoreDefinition } from 'tallystick';
 import { aggregates, keyValueSnapshots } from 'tallystick/events';
-import { createMemoryState, memory, type MemoryStore } from 'tallystick/memory';
+import { createMemoryState, memory } from 'tallystick/memory';
+import { postgres } from 'tallystick/postgres';
+import { sqlite } from 'tallystick/sqlite';
 import type { EventStore } from '../../src/ports/events.ts';
+import type { KeyValue } from '../../src/ports/key-value.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
-import { seededRandom } from '../../src/runtime/random.ts';
+import { seededRandom, systemRandom } from '../../src/runtime/random.ts';
 import { accountDecider, type AccountTypes } from '../support/account.ts';
 import { sendUntilAnswered, wrongInHistory, type Sent } from '../support/command-history.ts';
+import { tempDir } from '../support/scenario.ts';
+import { freshDatabase, hasPostgres } from '../support/servers.ts';
 
 // Clients in several processes send commands on a few accounts, some of them twice by the same key, while the store fails
 // before an append, after it, and in the middle of a COMMIT. Whatever they were answered has to be what one process, asked
@@ -86,53 +91,114 @@ function failing(events: EventStore, random: { next(): number }, rate: number): 
   });
 }
 
-async function run(plans: readonly Plan[], seed: number): Promise<readonly string[]> {
+/** Three processes with one event store between them, and a place for snapshots. */
+interface Bank extends AsyncDisposable {
+  readonly processes: readonly EventStore[];
+  readonly keyValue: KeyValue;
+}
+
+const context = { name: 'bank', clock: systemClock, random: systemRandom };
+const dir = tempDir();
+
+async function bankOf(
+  definition: () => StoreDefinition,
+  cleanUp?: () => PromiseLike<void>,
+): Promise<Bank> {
+  const stores = [definition(), definition(), definition()].map((one) => one.open(context));
+  const opened = await Promise.all(stores);
+  const desk = await memory().open({ ...context, name: 'desk' });
+  return {
+    processes: opened.map(({ events }) => events!),
+    keyValue: desk.keyValue,
+    async [Symbol.asyncDispose]() {
+      for (const store of opened) await store.close();
+      await cleanUp?.();
+    },
+  };
+}
+
+const engines: Readonly<
+  Record<string, { readonly runs: number; readonly open: () => Promise<Bank> }>
+> = {
+  memory: {
+    runs: RUNS,
+    open: () => {
+      const state = createMemoryState();
+      return bankOf(() => memory({ state, capture: 'events' }));
+    },
+  },
+  // Fewer: each append of these waits for a disk.
+  sqlite: {
+    runs: Math.ceil(RUNS / 10),
+    open: () => bankOf(() => sqlite({ file: dir('bank.db'), capture: 'events' })),
+  },
+  ...(hasPostgres
+    ? {
+        postgres: {
+          runs: Math.ceil(RUNS / 10),
+          open: async () => {
+            const database = await freshDatabase();
+            return bankOf(
+              () => postgres({ url: database.url, capture: 'events' }),
+              () => database[Symbol.asyncDispose](),
+            );
+          },
+        },
+      }
+    : {}),
+};
+
+let histories = 0;
+
+/** Carries out a plan on accounts that no other has; returns what is wrong with their histories. */
+async function run(bank: Bank, plans: readonly Plan[], seed: number): Promise<readonly string[]> {
   const random = seededRandom(seed);
-  const state = createMemoryState();
-  const stores: MemoryStore[] = [];
-  for (let process = 0; process < 3; process++)
-    stores.push(
-      await memory({ state, capture: 'events' }).open({ name: 'bank', clock: systemClock, random }),
-    );
-  const processes = stores.map((store) =>
+  const processes = bank.processes.map((events) =>
     aggregates(account, {
-      events: failing(store.events, random, 0.08),
-      snapshots: keyValueSnapshots(stores[0]!.keyValue),
+      events: failing(events, random, 0.08),
+      snapshots: keyValueSnapshots(bank.keyValue),
       attemptsMax: 50,
       random,
       // Waiting for nothing is enough: what matters is in which order things happen.
       clock: { ...systemClock, sleep: async () => new Promise((resolve) => setImmediate(resolve)) },
     }),
   );
-  const { events } = stores[0]!;
-  const sent = new Map<string, Sent[]>([
-    ['a', []],
-    ['b', []],
-  ]);
+  const [events] = bank.processes;
+  histories += 1;
+  const history = histories;
+  const sent = new Map<string, Sent[]>();
   await Promise.all(
-    plans.flatMap(({ process, id, command: asked, times }, index) =>
+    plans.flatMap(({ process, id: one, command: asked, times }, index) =>
       Array.from({ length: times }, async (_, time) => {
         const accounts = processes[(process + time) % processes.length]!;
-        const key = `k${index}`;
-        sent.get(id)!.push(await sendUntilAnswered(accounts, events, id, { command: asked, key }));
+        const id = `${history}-${one}`;
+        const answer = await sendUntilAnswered(accounts, events!, id, {
+          command: asked,
+          key: `k${index}`,
+        });
+        sent.set(id, [...(sent.get(id) ?? []), answer]);
       }),
     ),
   );
   const wrong: string[] = [];
-  for (const [id, history] of sent)
-    wrong.push(...(await wrongInHistory(account, events, `account-${id}`, history)));
-  for (const store of stores) await store.close();
+  for (const [id, answers] of sent)
+    wrong.push(...(await wrongInHistory(account, events!, `account-${id}`, answers)));
   return wrong;
 }
 
-test('whatever fails, clients of several processes are answered as by one that is asked one thing at a time', async () => {
-  await fc.assert(
-    fc.asyncProperty(plan, fc.integer(), async (plans, seed) => {
-      expect(await run(plans, seed)).toEqual([]);
-    }),
-    { numRuns: RUNS },
-  );
-}, 600_000);
+test.each(Object.entries(engines))(
+  '%s: whatever fails, clients of several processes are answered as by one that is asked one thing at a time',
+  async (_engine, { runs, open }) => {
+    await using bank = await open();
+    await fc.assert(
+      fc.asyncProperty(plan, fc.integer(), async (plans, seed) => {
+        expect(await run(bank, plans, seed)).toEqual([]);
+      }),
+      { numRuns: runs },
+    );
+  },
+  600_000,
+);
 
 test('the check finds a history that is wrong: an answer that was never so, an event twice, one that is lost', async () => {
   await using store = await memory({ capture: 'events' }).open({
