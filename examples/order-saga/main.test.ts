@@ -79,6 +79,15 @@ describe('whatever goes wrong with a step, the stores agree with its saga', () =
       expect(['completed', 'compensated', 'parked']).toContain(status);
     });
   }
+  for (const step of steps)
+    test.concurrent(
+      `${step} refuses while an earlier attempt is on its way: that one changes nothing`,
+      { timeout: 60_000 },
+      async () => {
+        const plan = [fault(step, 'do', 'late', 1), fault(step, 'do', 'refuse', 2)];
+        expect(await ordered(plan)).toBe('compensated');
+      },
+    );
   for (const step of undone) {
     for (const kind of ['error-before', 'error-after', 'late'] as const)
       test.concurrent(

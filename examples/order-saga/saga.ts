@@ -1,3 +1,4 @@
+import { isTallyError } from 'tallystick';
 import { saga, type SagaDefinition } from 'tallystick/saga';
 import { around, type Faults } from './faults.ts';
 import type { Order, Participants } from './order.ts';
@@ -30,12 +31,19 @@ export function orderSaga(
       signal,
     });
     return {
-      do: (context: Context) =>
-        around(
-          attemptOf(context, 'do'),
-          async () => (await participants)[who].do(keyOf(context), context.input),
-          faults,
-        ),
+      do: async (context: Context) => {
+        const participant = (await participants)[who];
+        const work = () => participant.do(keyOf(context), context.input);
+        try {
+          return await around(attemptOf(context, 'do'), work, faults);
+        } catch (error) {
+          // A refusal says that there is no effect and never will be. Otherwise: 1. an attempt is slow, and is given up
+          // 2. the next one is refused, and the saga goes back without undoing this step  3. the slow one takes effect.
+          if (isTallyError(error, 'STEP_REFUSED'))
+            await participant.undo(keyOf(context), context.input);
+          throw error;
+        }
+      },
       undo: ({ step: context, attempt, signal }: { step: Context } & Omit<StepLike, 'key'>) =>
         around(
           attemptOf({ key: context.key, attempt, signal }, 'undo'),

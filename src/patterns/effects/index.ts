@@ -26,3 +26,9 @@ export {
   type LockRequest,
   type UndoOutcome,
 } from '../../ports/effects.ts';
+export {
+  versionFile,
+  type RecordOutcome,
+  type VersionFile,
+  type VersionFileOptions,
+} from './version-file.ts';
