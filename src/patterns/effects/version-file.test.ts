@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { array, assert, asyncProperty, integer, shuffledSubarray } from 'fast-check';
 import { expect, test } from 'vitest';
 import { systemClock } from '../../runtime/clock.ts';
 import { systemRandom } from '../../runtime/random.ts';
@@ -16,10 +16,10 @@ async function card(operationsMax = 100) {
 }
 
 test('operations count in the order of their versions, whatever order they arrive in, once each', async () => {
-  await fc.assert(
-    fc.asyncProperty(
-      fc.shuffledSubarray([1, 2, 3, 4, 5, 6, 7], { minLength: 1 }),
-      fc.array(fc.integer({ min: 0, max: 6 })),
+  await assert(
+    asyncProperty(
+      shuffledSubarray([1, 2, 3, 4, 5, 6, 7], { minLength: 1 }),
+      array(integer({ min: 0, max: 6 })),
       async (versions, repeated) => {
         const file = await card();
         const again = repeated.flatMap((index) => versions[index] ?? []);
