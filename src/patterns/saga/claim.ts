@@ -60,6 +60,7 @@ export async function claim(options: ClaimOptions): Promise<SagaBook | undefined
   // First what may be refused: what comes after it needs nothing undone then.
   if (slot !== null)
     operations.push({ kind: 'put', space: SLOTS, key: slot, value: head.id, ifVersion: 0 });
+  const ownedKey = `${worker}/${head.id}`;
   operations.push(
     {
       kind: 'put',
@@ -68,13 +69,18 @@ export async function claim(options: ClaimOptions): Promise<SagaBook | undefined
       value: recordText(head, tail),
       ifVersion: record.version,
     },
-    { kind: 'put', space: OWNED, key: `${worker}/${head.id}`, value: head.id },
-    { kind: 'delete', ...via },
+    { kind: 'put', space: OWNED, key: ownedKey, value: head.id },
   );
+  const stale = new Map([[`${via.space}/${via.key}`, via]]);
   if (before.timerKey !== null)
-    operations.push({ kind: 'delete', space: TIMERS, key: before.timerKey });
-  if (before.owner !== null && before.owner !== worker)
-    operations.push({ kind: 'delete', space: OWNED, key: `${before.owner}/${head.id}` });
+    stale.set(`${TIMERS}/${before.timerKey}`, { space: TIMERS, key: before.timerKey });
+  if (before.owner !== null) {
+    const key = `${before.owner}/${head.id}`;
+    stale.set(`${OWNED}/${key}`, { space: OWNED, key });
+  }
+  // A worker that takes up again what it lost sight of: its own name stays where it is.
+  stale.delete(`${OWNED}/${ownedKey}`);
+  for (const { space, key } of stale.values()) operations.push({ kind: 'delete', space, key });
   try {
     const versions = await ledger.commit(operations);
     point('saga.after-claim');

@@ -2,8 +2,8 @@ import { TallyError } from '../../core/errors.ts';
 
 /**
  * An error for a step to throw that certainly did not take effect and is not to be tried again: no stock, card
- * declined. The saga is compensated without undoing this step. Anything else that a step throws leaves it open
- * whether it took effect.
+ * declined. The saga is compensated without undoing this step, unless an earlier attempt may have taken effect. Anything
+ * else that a step throws leaves it open whether it took effect.
  */
 export function refused(
   reason: string,

@@ -149,13 +149,13 @@ export class SagaRun {
       if (!isBusy) return park(this);
       return this.#wait(Infinity);
     }
+    // What goes forward ends before it is even looked at what is to be undone. Otherwise: 1. a step is cancelled  2. its
+    // undo finds nothing  3. the step takes effect.
+    if (state.direction === 'back' && this.#isGoingForward()) return this.#wait(Infinity);
     const next = plan(this.definition.nodes, state);
     if (next.kind !== 'act' && !isBusy)
       return next.kind === 'complete' ? complete(this) : compensated(this);
     const actions = next.kind === 'act' ? next.actions : [];
-    // What goes forward ends before anything is undone. Otherwise: 1. a step is cancelled  2. its undo finds nothing
-    // 3. the step takes effect.
-    if (state.direction === 'back' && this.#isGoingForward()) return this.#wait(Infinity);
     const due = await this.#begin(actions);
     if (due === undefined) return undefined;
     if (this.#underWay.size > 0) return this.#wait(due);
@@ -172,7 +172,7 @@ export class SagaRun {
   async #begin(actions: readonly Action[]): Promise<number | undefined> {
     let due = Infinity;
     for (const action of actions) {
-      const name = `${action.kind} ${action.path}`;
+      const name = nameOf(action);
       if (this.#underWay.has(name)) continue;
       const seen = await look(this, action);
       if (seen === 'recorded') return undefined;
@@ -227,12 +227,12 @@ export class SagaRun {
   /** Cancels it, or turns it back at its deadline, unless it is past the point of no return. */
   #turnBackInTime(): void {
     const { state, head } = this.book;
-    const isAtPivot = [...this.#underWay.values()].some(
-      ({ action }) => action.kind === 'do' && action.node.class !== 'compensatable',
-    );
-    // Whether the pivot is done will be known soon; until then there is nothing to decide.
-    if (isAtPivot && !state.committed) return;
     const wish = this.#mail.find(({ name }) => name === CANCEL);
+    const isOverdue = (head.deadlineAtMs ?? Infinity) <= this.host.clock.nowMs();
+    if (wish === undefined && !isOverdue) return;
+    // Whether the pivot took effect has to be known first. Otherwise: 1. the card is charged  2. the worker dies
+    // 3. the saga is cancelled and goes back: charged for nothing.
+    if (!state.committed && state.direction === 'forward' && this.#isPivotInDoubt()) return;
     if (wish !== undefined) {
       this.takeOut(wish);
       const reason = errorText(wish.payload);
@@ -241,8 +241,7 @@ export class SagaRun {
       else if (state.direction === 'forward')
         this.fail('cancelled', new TallyError('ABORTED', { what: `cancelled: ${reason}` }));
     }
-    if (head.deadlineAtMs === undefined || state.direction === 'back') return;
-    if (head.deadlineAtMs > this.host.clock.nowMs()) return;
+    if (!isOverdue || state.direction === 'back') return;
     if (!state.committed)
       this.fail('deadline', new TallyError('STEP_TIMEOUT', { what: 'the deadline has passed' }));
     else if (!this.#overdue) {
@@ -251,9 +250,26 @@ export class SagaRun {
     }
   }
 
+  /** Whether a step after which there is no way back was begun, and it is not known whether it took effect. */
+  #isPivotInDoubt(): boolean {
+    const next = plan(this.definition.nodes, this.book.state);
+    return (
+      next.kind === 'act' &&
+      next.actions.some(
+        (action) =>
+          action.kind === 'do' &&
+          action.node.class !== 'compensatable' &&
+          (this.#underWay.has(nameOf(action)) ||
+            this.book.state.steps.get(action.path)?.outcome === 'unknown'),
+      )
+    );
+  }
+
+  /** When to look at the deadline; Infinity once it has no say any more, or is only waiting for the pivot. */
   #deadline(): number {
     const { state, head } = this.book;
     if (state.direction === 'back' || state.committed) return Infinity;
+    if ((head.deadlineAtMs ?? Infinity) <= this.host.clock.nowMs()) return Infinity;
     return head.deadlineAtMs ?? Infinity;
   }
 
@@ -283,4 +299,8 @@ export class SagaRun {
   #wake(): void {
     this.#changed.resolve();
   }
+}
+
+function nameOf({ kind, path }: Action): string {
+  return `${kind} ${path}`;
 }

@@ -102,7 +102,14 @@ async function recordFailed(
     error,
   });
   const commits = node.class === 'retriable' ? ({ commits: true } as const) : {};
-  if (isTallyError(failure, 'STEP_REFUSED')) {
+  const isRefused = isTallyError(failure, 'STEP_REFUSED');
+  // What is refused now may have been done by an attempt before, of which nobody heard: the last piece was reserved, the
+  // answer was lost, and now there is none left.
+  if (isRefused && stepState(book.state, path).outcome === 'unknown') {
+    await noMore(run, action, number, error);
+    return;
+  }
+  if (isRefused) {
     book.add({ kind: 'failed', path, attempt: number, error, next: 'refused', ...commits });
     if (node.class === 'retriable') parkBecauseOf(run, path, 'do', error);
     else failBecauseOf(run, path, error);
