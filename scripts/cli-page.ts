@@ -58,7 +58,7 @@ const notes: Readonly<Record<string, string>> = {
   advise:
     'How it decides, and what its facts are worth: see [choosing a store](guide/advise.md). The dialogue keeps its answers in `.tally/advise.json`.',
   'cache stats':
-    'Counters of hits, misses and loads are of a process: `stats()` of the cache there. Ends with 1 if a shared tier does not answer.',
+    'Counters of hits, misses and loads are of a process: `stats()` of the cache there. Ends with 1 if a shared tier does not answer. See [cache-aside](guide/cache-aside.md).',
   'cache get':
     'A cache is named as in `tally({ caches })`, a key by its text. Ends with 1 if one of the keys is not there.',
   'cache invalidate':
