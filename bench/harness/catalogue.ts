@@ -87,4 +87,8 @@ export const benches: Readonly<Record<string, Listed>> = {
     bars: ['loading 1 000 events ≤ 1.3 × the read of the driver'],
     load: async () => (await import('../aggregates.ts')).aggregatesBench,
   },
+  architecture: {
+    bars: ['lint of 1 000 services ≤ 1 s', '≥ 100 000 spans/s', 'advice ≤ 50 ms'],
+    load: async () => (await import('../architecture.ts')).architectureBench,
+  },
 };

@@ -353,7 +353,7 @@ test('a statement without its values', () => {
   expect(templateOf("SELECT * FROM a WHERE b = 'it''s' AND c IN (1, 2, 3) AND d = $1")).toBe(
     'SELECT * FROM a WHERE b = ? AND c IN (?) AND d = ?',
   );
-  expect(templateOf('GET user:123')).toBe('GET user:?');
+  expect(templateOf('GET user:123')).toBe('GET user?');
   expect(templateOf('SELECT col1, t2.x FROM t2 WHERE id = 7')).toBe(
     'SELECT col1, t2.x FROM t2 WHERE id = ?',
   );

@@ -24,6 +24,12 @@ export interface Observations {
 /** Characters of a statement that are looked at: templates of longer ones differ early enough. */
 const STATEMENT_CHARACTERS_MAX = 2_000;
 
+/** Texts, numbers and identifiers that stand for themselves, and places of parameters. One pass: statements are many. */
+const VALUES =
+  /'(?:[^']|'')*'|(?<![\w$])(?:0x[\da-f]+\b|[\da-f]{8}-[\da-f-]{27}\b|-?\d+(?:\.\d+)?\b)|[$:@]\w+|%s/gi;
+const LISTS = /\?(?:\s*,\s*\?)+/g;
+const SPACES = /\s{2,}|[\t\n\r]/g;
+
 /** Templates that are remembered: applications have hundreds of statements, and each is asked thousands of times. */
 const TEMPLATES_MAX = 10_000;
 const known = new Map<string, string>();
@@ -35,14 +41,9 @@ const known = new Map<string, string>();
 export function templateOf(statement: string): string {
   const cached = known.get(statement);
   if (cached !== undefined) return cached;
-  const template = statement
-    .slice(0, STATEMENT_CHARACTERS_MAX)
-    .replaceAll(/'(?:[^']|'')*'/g, '?')
-    .replaceAll(/\b0x[\da-f]+\b|\b[\da-f]{8}-[\da-f-]{27}\b/gi, '?')
-    .replaceAll(/(?<![\w$])-?\d+(?:\.\d+)?\b/g, '?')
-    .replaceAll(/[$:@]\w+|%s/g, '?')
-    .replaceAll(/(?:\?\s*,\s*)+\?/g, '?')
-    .replaceAll(/\s+/g, ' ')
+  const text = statement.slice(0, STATEMENT_CHARACTERS_MAX).replace(VALUES, '?');
+  const template = (text.includes(',') ? text.replace(LISTS, '?') : text)
+    .replace(SPACES, ' ')
     .trim();
   if (known.size >= TEMPLATES_MAX) known.clear();
   known.set(statement, template);
