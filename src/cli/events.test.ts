@@ -20,7 +20,8 @@ async function tally(...args: readonly string[]): Promise<Said> {
     say: (text) => (said += `${text}\n`),
     screen: false,
     clock: systemClock,
-    signal: AbortSignal.timeout(500),
+    // Only a tail goes on until it is stopped; whatever else is slow has its time.
+    signal: args[1] === 'tail' ? AbortSignal.timeout(2_000) : new AbortController().signal,
   });
   return { code, out, said };
 }
