@@ -1,4 +1,12 @@
 export { saga } from './builder.ts';
+export {
+  choreography,
+  signalsSaga,
+  startsSaga,
+  type Reacted,
+  type Reaction,
+  type SagaTrigger,
+} from './choreography.ts';
 export { refused } from './refused.ts';
 export { SagaEngine } from './engine.ts';
 export type {
