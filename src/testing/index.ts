@@ -9,6 +9,7 @@ export {
 export { decision, type Decided, type DecisionStory } from './decision.ts';
 export { readsGolden, recordGolden } from './golden.ts';
 export { projection, type Outcome, type ParkedRow, type ProjectionStory } from './projection.ts';
+export { givenSaga, type PlayedSaga, type SagaStory } from './saga.ts';
 export { expectNoNPlusOne } from './queries.ts';
 export {
   createMemoryState,

@@ -259,13 +259,18 @@ export class SagaEngine implements AsyncDisposable {
 
   async #send(id: string, name: string, signalId: string, payload: Value): Promise<void> {
     const { ledger, clock } = this.#options;
-    const { head } = await findRecord(ledger, id);
-    if (isEnd(head.status))
+    const record = await findRecord(ledger, id);
+    const { head } = record;
+    if (isEnd(head.status)) {
+      // Who sends until it is answered may send again what ended it.
+      const { signalIds } = await readState(ledger, record);
+      if (signalIds.has(`${name}/${signalId}`)) return;
       throw new TallyError('SAGA_STATE', {
         what: `saga ${id} has ended: it is ${head.status}`,
         mend: 'nothing can be said to it any more',
         details: { id, status: head.status },
       });
+    }
     const waiting = await ledger.list(MAIL, { prefix: `${id}/`, limit: MAIL_MAX });
     if (waiting.length >= MAIL_MAX)
       throw new TallyError('STORE_BUSY', {
