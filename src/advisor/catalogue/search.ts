@@ -47,11 +47,11 @@ export const search: readonly SystemProfile[] = [
       {
         versions: '1.1.0',
         found: 'updates and inserted documents are lost in partitions',
-        fixed: 'in part by 1.5',
+        fixed: 'in part by early 2015',
         source: 'jepsen-elasticsearch-1.1',
       },
       {
-        versions: '1.5.0',
+        versions: 'early 2015, nine months after 1.1.0',
         found: 'documents are lost when the network fails, nodes pause or processes crash',
         fixed: 'a page of the project lists what was mended since',
         source: 'jepsen-elasticsearch-1.5',

@@ -3,7 +3,7 @@ export const testDocuments = {
   'jepsen-postgresql-12.3': [
     'Jepsen: PostgreSQL 12.3',
     'https://jepsen.io/analyses/postgresql-12.3',
-    '2020-06-12',
+    '2026-11-30',
   ],
   'postgresql-18.4-g2': [
     'pgsql-bugs: Possible G2-item at SERIALIZABLE (18.4)',
@@ -43,7 +43,7 @@ export const testDocuments = {
   'jepsen-elasticsearch-1.1': [
     'Call me maybe: Elasticsearch (1.1.0)',
     'https://aphyr.com/posts/317-call-me-maybe-elasticsearch',
-    '2014-06-15',
+    '2026-11-30',
   ],
   'jepsen-elasticsearch-1.5': [
     'Jepsen: Elasticsearch, nine months later',
