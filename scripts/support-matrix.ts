@@ -10,19 +10,24 @@ import * as memcached from '../src/stores/memcached/index.ts';
 import { memory, memoryLedger, memoryLog } from '../src/stores/memory/index.ts';
 import * as postgres from '../src/stores/postgres/index.ts';
 import * as redis from '../src/stores/redis/index.ts';
-import { sqlite, sqliteLedger } from '../src/stores/sqlite/index.ts';
+import {
+  eventSupports as sqliteEventSupports,
+  sqlite,
+  sqliteLedger,
+} from '../src/stores/sqlite/index.ts';
 
 // Prints docs/support-matrix.md from the manifests of the stores; with --write, into the file. Embedded stores are really
 // opened. Those of servers export their manifests as constants, which their open ports carry too: the page is the same
 // on a machine without servers.
 
-const ports = ['source', 'sink', 'keyValue', 'objects', 'scan', 'effects'] as const;
+const ports = ['source', 'sink', 'events', 'keyValue', 'objects', 'scan', 'effects'] as const;
 type Port = (typeof ports)[number];
 type Manifest = Readonly<Record<string, unknown>>;
 
 const titles: Readonly<Record<Port | 'log' | 'ledger', string>> = {
   source: 'Source: facts are captured from it',
   sink: 'Sink: flows write to it',
+  events: "Events: with capture: 'events'",
   keyValue: 'Key-value',
   objects: 'Objects',
   scan: 'Scan',
@@ -47,6 +52,12 @@ const meanings: Readonly<Record<string, string>> = {
   'sink.batchRowsPreferred': 'records of one batch, unless the flow says otherwise',
   'sink.typedKeys': "the keys 1 and '1' are different rows",
   'sink.alteredKinds': 'kinds of value that readers see altered',
+  'events.durable': 'an append that was answered survives the loss of power',
+  'events.shared': 'processes on several machines append and read',
+  'events.transactions':
+    'events commit with rows of the application; meanwhile other appends wait (exclusive), or those to its streams alone (concurrent)',
+  'events.refusesChange': 'the store itself refuses to change or remove an event',
+  'events.eventBytesMax': 'the largest event, in bytes of its data and metadata',
   'keyValue.ttlResolutionMs': 'the finest time to live, in milliseconds',
   'keyValue.compareAndSet': 'writes on condition of a version',
   'keyValue.keyBytesMax': 'the longest key, in bytes',
@@ -84,6 +95,7 @@ async function pageOf(dir: string): Promise<string> {
     postgres: {
       source: { ...postgres.sourceSupports },
       sink: { ...postgres.sinkSupports },
+      events: { ...postgres.eventSupports },
       keyValue: { ...postgres.keyValueSupports },
       scan: {},
       effects: { ...postgres.effectsSupports },
@@ -95,7 +107,10 @@ async function pageOf(dir: string): Promise<string> {
       effects: { ...redis.effectsSupports },
     },
     memcached: { keyValue: { ...memcached.keyValueSupports } },
-    sqlite: await offerOf(sqlite({ file: join(dir, 'store.db') })),
+    sqlite: {
+      ...(await offerOf(sqlite({ file: join(dir, 'store.db') }))),
+      events: { ...sqliteEventSupports },
+    },
     'duckdb, documents': await offerOf(duckdb({ file: join(dir, 'documents.duckdb') })),
     'duckdb, columnar': await offerOf(
       duckdb({ file: join(dir, 'columnar.duckdb'), targets: { lines } }),
