@@ -33,6 +33,8 @@ const notes: Readonly<Record<string, string>> = {
     'Opens each store by itself. A store that another process holds exclusively (DuckDB) is reported with its error, and the others are shown.',
   doctor:
     'Opens each store by itself, with the user that the application has, and changes nothing there; no flow runs. `warn` works, with the consequence that is named; `fail` does not. Below each of them stands what mends it, and who may do that.',
+  explain:
+    'The file exports them beside the application: `export const joins = (app) => ({ … })`. It opens the stores and runs no flow; without `--run` it reads nothing. Exits with 1 if one is refused. See [reading across stores](patterns/compose.md#joins).',
   'events show':
     'A stream is named `CATEGORY-ID`; its decider is one of `tally({ deciders })`. Without a decider the events are shown, and no state. See [event sourcing](patterns/event-sourcing.md).',
   'events tail': 'Opens the store of the events by itself, and no other. Ctrl-C ends it.',

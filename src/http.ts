@@ -2,7 +2,19 @@ import { type ErrorCode, isTallyError, TallyError } from './core/errors.ts';
 import { type Evidence, noEvidence } from './core/evidence.ts';
 import { decodeEvidence, encodeEvidence } from './core/evidence-token.ts';
 import { checkOptions, fieldPath } from './core/options.ts';
+import { textOfHeader, type IncomingHeaders } from './http/headers.ts';
 import { evidenceToPassOn, runInContext } from './runtime/context.ts';
+
+export type { IncomingHeaders } from './http/headers.ts';
+export {
+  deadlineFetch,
+  deadlineHeaders,
+  deadlineMiddleware,
+  deadlineRefusals,
+  readDeadline,
+  withRequestDeadline,
+  type DeadlineOptions,
+} from './http/deadline.ts';
 
 /**
  * Evidence across HTTP, as one member of the W3C `baggage` header
@@ -19,11 +31,6 @@ const MEMBER = 'tally-evidence';
 export const BAGGAGE_BYTES_MAX: number = 8_192;
 /** Members of one baggage header, ours included. */
 export const BAGGAGE_MEMBERS_MAX: number = 180;
-
-/** Request headers, as node:http, Express and Fastify have them, or a `Headers` object. */
-export type IncomingHeaders =
-  | Readonly<Record<string, string | readonly string[] | undefined>>
-  | { get(name: string): string | null };
 
 /** Why evidence from outside was not used. */
 export type EvidenceRefusal = Extract<ErrorCode, 'EVIDENCE_MALFORMED' | 'EVIDENCE_TOO_LARGE'>;
@@ -63,7 +70,7 @@ export function readEvidence(
   options: EvidenceOptions = {},
 ): InboundEvidence {
   try {
-    const evidence = evidenceIn(headerText(headers));
+    const evidence = evidenceIn(textOfHeader(headers, 'baggage'));
     return {
       evidence: options.heads === undefined ? evidence : ofKnownLanes(evidence, options.heads()),
     };
@@ -198,16 +205,6 @@ function decodePercent(value: string): string {
 /** Only lanes that the application has; a lane of somebody else cannot be waited for here. */
 function ofKnownLanes(evidence: Evidence, heads: Evidence): Evidence {
   return new Map([...evidence].filter(([lane]) => heads.has(lane)));
-}
-
-function headerText(headers: IncomingHeaders): string {
-  if (hasGet(headers)) return headers.get('baggage') ?? '';
-  const found = Object.keys(headers).filter((name) => name.toLowerCase() === 'baggage');
-  return found.flatMap((name) => headers[name] ?? []).join(',');
-}
-
-function hasGet(headers: IncomingHeaders): headers is { get(name: string): string | null } {
-  return typeof headers['get' as keyof IncomingHeaders] === 'function';
 }
 
 function membersOf(header: string): string[] {

@@ -105,5 +105,17 @@ export const benches: Readonly<Record<string, Listed>> = {
   'events-sqlite': {
     bars: ['single appends of 256 callers ≥ 0.7 × batched inserts'],
     load: async () => (await import('../events-sqlite.ts')).eventsSqlite,
+  compose: {
+    bars: [
+      'guarded call ≤ 2 µs',
+      'limit 2 is 2',
+      'page of five p99 ≤ 9 ms at ≤ 5 % more calls',
+      'one that hangs: its own deadline ± 5 ms',
+    ],
+    load: async () => (await import('../compose.ts')).composeBench,
+  },
+  'compose-join': {
+    bars: ['1 000 keys ≤ 1.5 ms'],
+    load: async () => (await import('../compose-join.ts')).composeJoinBench,
   },
 };

@@ -1,5 +1,6 @@
 import type { TallyApp } from '../app/definition.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Exported } from './load.ts';
 
 /** Where a command reads and writes; tests give their own. */
 export interface Terminal {
@@ -22,6 +23,8 @@ export interface Call {
   readonly app: () => Promise<TallyApp>;
   /** The file named on the command line; undefined where a command may go without one. */
   readonly file: string | undefined;
+  /** The same with everything else that the file exports. */
+  readonly module: () => Promise<{ readonly app: TallyApp; readonly exported: Exported }>;
   /** The arguments after the file. */
   readonly rest: readonly string[];
   readonly options: Readonly<Record<string, string | boolean | undefined>>;

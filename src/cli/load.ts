@@ -4,8 +4,18 @@ import { pathToFileURL } from 'node:url';
 import type { TallyApp } from '../app/definition.ts';
 import { errorText, TallyError } from '../core/errors.ts';
 
+/** What a file that declares an application exports beside it. */
+export type Exported = Readonly<Record<string, unknown>>;
+
 /** The application that a file exports as its default. Throws CONFIG_INVALID saying what is wrong with the file. */
 export async function loadApp(file: string): Promise<TallyApp> {
+  return (await loadModule(file)).app;
+}
+
+/** The same with everything that the file exports. */
+export async function loadModule(
+  file: string,
+): Promise<{ readonly app: TallyApp; readonly exported: Exported }> {
   const path = resolve(file);
   await access(path).catch((cause: unknown) => {
     throw invalid(
@@ -33,7 +43,7 @@ export async function loadApp(file: string): Promise<TallyApp> {
       'the file does not export an application',
       'write: export default tally({ … })',
     );
-  return loaded.default;
+  return { app: loaded.default, exported: { ...loaded } };
 }
 
 function isApp(value: unknown): value is TallyApp {

@@ -16,6 +16,7 @@ import { eventsReplayCommand, eventsShowCommand } from './commands/events-show.t
 import { eventsTailCommand } from './commands/events-tail.ts';
 import { drawCommand } from './commands/draw.ts';
 import { evidenceCommand } from './commands/evidence.ts';
+import { explainCommand } from './commands/explain.ts';
 import { parkedCommand } from './commands/parked.ts';
 import { rebuildCommand } from './commands/rebuild.ts';
 import { resnapshotCommand } from './commands/resnapshot.ts';
@@ -23,7 +24,7 @@ import { sagaCancelCommand, sagaDecideCommand } from './commands/saga-decide.ts'
 import { sagaListCommand, sagaShowCommand } from './commands/saga-list.ts';
 import { statusCommand } from './commands/status.ts';
 import { upCommand } from './commands/up.ts';
-import { loadApp } from './load.ts';
+import { loadApp, loadModule } from './load.ts';
 import { version } from './version.ts';
 
 /** Every command, in the order of the help. */
@@ -35,6 +36,7 @@ export const commands: Readonly<Record<string, Command>> = {
   resnapshot: resnapshotCommand,
   evidence: evidenceCommand,
   doctor: doctorCommand,
+  explain: explainCommand,
   'events show': eventsShowCommand,
   'events tail': eventsTailCommand,
   'events replay': eventsReplayCommand,
@@ -138,6 +140,7 @@ function parse(command: Command, args: readonly string[]): Call | 'help' {
     throw new Error(`${rest.length} arguments after the file do not fit`);
   return {
     app: () => loadApp(file ?? ''),
+    module: () => loadModule(file ?? ''),
     file,
     rest,
     options: values,

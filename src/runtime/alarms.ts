@@ -1,7 +1,11 @@
 import type { Clock } from '../ports/clock.ts';
+import { systemClock } from './clock.ts';
 
 /** A timer may fire this much early, by the rounding of its delay; what is that near is due. */
 const EARLY_MS = 0.001;
+
+/** Of a timer that only keeps the process alive: as seldom as a timer can. */
+const IDLE_MS = 2 ** 31 - 1;
 
 /** Something that is to happen at a time. Its own object is in the list, so that nothing is made for it. */
 export interface Alarm {
@@ -24,9 +28,11 @@ export class Alarms {
   readonly #heap: Alarm[] = [];
   #armedForMs = Infinity;
   #disarm: (() => void) | undefined;
+  readonly #keepAlive: NodeJS.Timeout | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    if (clock === systemClock) this.#keepAlive = setInterval(() => undefined, IDLE_MS).unref();
   }
 
   /** Alarms that are set. */
@@ -35,6 +41,7 @@ export class Alarms {
   }
 
   set(alarm: Alarm): void {
+    if (this.#heap.length === 0) this.#keepAlive?.ref();
     this.#heap.push(alarm);
     this.#up(this.#heap.length - 1, alarm);
     if (alarm.atMs < this.#armedForMs) this.#arm(alarm.atMs);
@@ -46,6 +53,7 @@ export class Alarms {
     if (place < 0) return;
     alarm.place = -1;
     const last = this.#heap.pop();
+    if (this.#heap.length === 0) this.#keepAlive?.unref();
     if (last === undefined || last === alarm) return;
     this.#up(place, last);
     this.#down(last.place, last);

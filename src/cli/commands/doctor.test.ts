@@ -41,6 +41,7 @@ async function doctor(
     {
       app: async () => app,
       file: 'app.ts',
+      module: async () => ({ app, exported: {} }),
       rest: options.store === undefined ? [] : [options.store],
       options: {},
       json: options.json === true,

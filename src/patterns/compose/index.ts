@@ -57,3 +57,4 @@ export {
 } from './join.ts';
 export { explainText, type JoinPlan, type JoinStep } from './join-plan.ts';
 export type { JoinCost, JoinReport } from './join-run.ts';
+export { trinoCatalogs, type TrinoStore, type TrinoSystem } from './trino.ts';

@@ -1,3 +1,5 @@
+import { answersOf } from './batch-answers.ts';
+import type { Call } from './call.ts';
 import type { JoinParts, LookupParts } from './join.ts';
 import { planOfJoin, tooLarge, type JoinPlan } from './join-plan.ts';
 import type { MemoKey } from './memo.ts';
@@ -6,7 +8,6 @@ import type { MemoKey } from './memo.ts';
 export interface JoinCost {
   readonly store: string;
   readonly name: string;
-  /** Calls, by the number of keys and of pages; what the request remembered already made none. */
   readonly calls: number;
   /** Rows read, or keys looked up. */
   readonly rows: number;
@@ -42,22 +43,26 @@ export class JoinRun implements AsyncIterable<Joined> {
   readonly #parts: JoinParts;
   readonly #limit: number;
   readonly #plan: JoinPlan;
-  readonly #signal: AbortSignal | undefined;
   readonly #driving: Cost;
   readonly #costs: ReadonlyMap<LookupParts, Cost>;
   /** Aborts what is read ahead when nobody wants it any more. */
   readonly #left = new AbortController();
+  readonly #abort: AbortSignal;
+  /** By lookup, what the page before had. */
+  readonly #known: Map<LookupParts, ReadonlyMap<MemoKey, unknown>>;
   #yielded = 0;
   #dropped = 0;
 
   constructor(parts: JoinParts, limit: number, signal: AbortSignal | undefined) {
     this.#parts = parts;
     this.#limit = limit;
-    this.#signal = signal;
+    this.#abort =
+      signal === undefined ? this.#left.signal : AbortSignal.any([signal, this.#left.signal]);
     this.#plan = planOfJoin(parts, limit);
     const { refused, projection } = this.#plan;
     if (refused !== undefined) throw tooLarge(parts, refused, projection);
     this.#driving = costOf(parts.guard.name, parts.name);
+    this.#known = new Map(parts.lookups.map((lookup) => [lookup, new Map()]));
     this.#costs = new Map(
       parts.lookups.map((lookup) => [lookup, costOf(lookup.guard.name, lookup.name)]),
     );
@@ -72,6 +77,16 @@ export class JoinRun implements AsyncIterable<Joined> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Joined, void, undefined> {
+    for await (const page of this.pages()) yield* page;
+  }
+
+  async all(): Promise<Joined[]> {
+    const all: Joined[] = [];
+    for await (const page of this.pages()) for (const joined of page) all.push(joined);
+    return all;
+  }
+
+  async *pages(): AsyncGenerator<readonly Joined[], void, undefined> {
     try {
       for (let next = this.#page(undefined, 0); ;) {
         const { rows, last } = await next;
@@ -80,12 +95,10 @@ export class JoinRun implements AsyncIterable<Joined> {
           // It is waited for in the next round; until then its failure is nobody's.
           next.catch(() => undefined);
         }
-        for (const joined of await this.#lookUp(rows)) {
-          this.#yielded += 1;
-          yield joined;
-          if (this.#yielded === this.#limit) return;
-        }
-        if (last) return;
+        const joined = (await this.#lookUp(rows)).slice(0, this.#limit - this.#yielded);
+        this.#yielded += joined.length;
+        if (joined.length > 0) yield joined;
+        if (last || this.#yielded === this.#limit) return;
       }
     } finally {
       this.#left.abort();
@@ -108,15 +121,11 @@ export class JoinRun implements AsyncIterable<Joined> {
         projection,
       );
     const startedMs = this.#parts.guard.clock.monotonicMs();
-    const signal =
-      this.#signal === undefined
-        ? this.#left.signal
-        : AbortSignal.any([this.#signal, this.#left.signal]);
     const page = { after, rowsMax: size };
     const rows = (await guard.run((call) => read(page, call), {
       name: this.#parts.name,
       idempotent: true,
-      signal,
+      signal: this.#abort,
     })) as readonly Row[];
     this.#driving.calls += 1;
     this.#driving.rows += rows.length;
@@ -151,34 +160,66 @@ export class JoinRun implements AsyncIterable<Joined> {
     return joined;
   }
 
+  /** What there is for the rows of a page, by key. */
   async #valuesOf(
     lookup: LookupParts,
     rows: readonly Row[],
   ): Promise<ReadonlyMap<MemoKey, unknown>> {
+    const known = this.#known.get(lookup);
     const cost = this.#costs.get(lookup);
-    const keys = new Set<MemoKey>();
-    for (const row of rows) {
-      const key = row[lookup.on];
-      if (key !== undefined && key !== null) keys.add(key as MemoKey);
-    }
+    if (known === undefined || cost === undefined) return new Map();
+    // Rows that follow one another are often of the same few: what the page before had is not asked for again.
     const values = new Map<MemoKey, unknown>();
-    if (cost === undefined || keys.size === 0) return values;
-    const startedMs = this.#parts.guard.clock.monotonicMs();
-    const wanted = [...keys];
-    const settled =
-      lookup.failed === 'fail'
-        ? (await lookup.loader.loadMany(wanted)).map((value) => ({ value }))
-        : await lookup.loader.loadSettled(wanted);
-    for (const [index, one] of settled.entries()) {
-      const key = wanted[index];
-      if (!('value' in one)) cost.failed += 1;
-      else if (key !== undefined && one.value !== undefined) values.set(key, one.value);
+    const wanted = new Set<MemoKey>();
+    for (const row of rows) {
+      const key = row[lookup.on] as MemoKey | null | undefined;
+      if (key === undefined || key === null) continue;
+      if (known.has(key)) values.set(key, known.get(key));
+      else wanted.add(key);
     }
-    cost.calls += Math.ceil(wanted.length / lookup.keysMax);
-    cost.rows += wanted.length;
-    cost.found += values.size;
-    cost.tookMs += this.#parts.guard.clock.monotonicMs() - startedMs;
+    if (wanted.size > 0) {
+      const startedMs = this.#parts.guard.clock.monotonicMs();
+      await this.#load(lookup, [...wanted], values, cost);
+      cost.tookMs += this.#parts.guard.clock.monotonicMs() - startedMs;
+    }
+    this.#known.set(lookup, values);
     return values;
+  }
+
+  /** In batches side by side. What has no value is known to have none. */
+  async #load(
+    { guard, load, name, on, keysMax, failed }: LookupParts,
+    keys: readonly MemoKey[],
+    values: Map<MemoKey, unknown>,
+    cost: Cost,
+  ): Promise<void> {
+    const options = { name: `${name} by ${on}`, idempotent: true, signal: this.#abort };
+    const batches: Promise<void>[] = [];
+    for (let from = 0; from < keys.length; from += keysMax) {
+      const batch = keys.slice(from, from + keysMax);
+      const take = (answers: readonly unknown[]): void => {
+        for (const [index, key] of batch.entries()) {
+          const answer = answers[index];
+          if (answer instanceof Error) {
+            if (failed === 'fail') throw answer;
+            cost.failed += 1;
+          } else {
+            values.set(key, answer);
+            if (answer !== undefined) cost.found += 1;
+          }
+        }
+      };
+      const read = async (call: Call): Promise<readonly unknown[]> =>
+        answersOf(await load(batch, call), batch, guard.name);
+      cost.calls += 1;
+      cost.rows += batch.length;
+      const loaded = guard.run(read, options).then(take, (error: unknown) => {
+        if (failed === 'fail') throw error;
+        cost.failed += batch.length;
+      });
+      batches.push(loaded);
+    }
+    await Promise.all(batches);
   }
 }
 

@@ -5,7 +5,6 @@ import type { Call } from './call.ts';
 import { guardOf, type Guard, type StoreGuard } from './guard.ts';
 import { planOfJoin, type JoinPlan } from './join-plan.ts';
 import { JoinRun, type JoinReport } from './join-run.ts';
-import { loader, type Loader } from './loader.ts';
 import { keysMaxOf } from './loader-limits.ts';
 import type { MemoKey } from './memo.ts';
 
@@ -63,8 +62,12 @@ export type JoinedRow<Row, With extends Lookups<Row>> = {
     : never;
 };
 
-/** One run: its rows as they come, and what they cost so far. */
+/** One run: its rows as they come, and what they cost so far. Iterated once, one way or the other. */
 export interface JoinRows<Joined> extends AsyncIterable<Joined> {
+  /** The rows a page at a time, which costs less than one at a time. */
+  pages(): AsyncIterable<readonly Joined[]>;
+  /** All of them; no more than the limit, and so in memory. */
+  all(): Promise<readonly Joined[]>;
   /** Calls, rows and time by store. */
   report(): JoinReport;
 }
@@ -90,7 +93,7 @@ export interface LookupParts {
   readonly name: string;
   readonly guard: StoreGuard;
   readonly on: string;
-  readonly loader: Loader<MemoKey, unknown>;
+  readonly load: Batch<MemoKey, unknown>;
   readonly missing: 'keep' | 'drop';
   readonly failed: 'fail' | 'keep';
   readonly keysMax: number;
@@ -166,7 +169,7 @@ function lookupOf(name: string, lookup: Lookup<unknown, unknown>, path: string):
     name,
     guard: guardOf(lookup.from),
     on: checkString(lookup.on, `${where}.on`),
-    loader: loader(lookup.from, lookup.load, { keysMax, name: `${name} by ${String(lookup.on)}` }),
+    load: lookup.load,
     missing: checkOneOf(lookup.missing ?? 'keep', `${where}.missing`, ['keep', 'drop']),
     failed: checkOneOf(lookup.failed ?? 'fail', `${where}.failed`, ['fail', 'keep']),
     keysMax,

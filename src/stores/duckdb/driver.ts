@@ -22,6 +22,7 @@ export interface DuckdbChunk {
 
 /** Rows of a statement, read chunk by chunk. */
 export interface DuckdbStream {
+  columnNames(): readonly string[];
   fetchChunk(): Promise<DuckdbChunk | null>;
 }
 

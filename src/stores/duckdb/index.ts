@@ -1,3 +1,4 @@
+export { analyse, type AnalyseOptions, type Analysis, type Extract } from './analyse.ts';
 export type {
   DuckdbAppender,
   DuckdbChunk,
