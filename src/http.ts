@@ -2,10 +2,10 @@ import { type ErrorCode, isTallyError, TallyError } from './core/errors.ts';
 import { type Evidence, noEvidence } from './core/evidence.ts';
 import { decodeEvidence, encodeEvidence } from './core/evidence-token.ts';
 import { checkOptions, fieldPath } from './core/options.ts';
-import { textOfHeader, type IncomingHeaders } from './http/headers.ts';
+import { textOfHeader, type IncomingHeaders } from './http-headers.ts';
 import { evidenceToPassOn, runInContext } from './runtime/context.ts';
 
-export type { IncomingHeaders } from './http/headers.ts';
+export type { IncomingHeaders } from './http-headers.ts';
 export {
   deadlineFetch,
   deadlineHeaders,
@@ -14,7 +14,7 @@ export {
   readDeadline,
   withRequestDeadline,
   type DeadlineOptions,
-} from './http/deadline.ts';
+} from './http-deadline.ts';
 
 /**
  * Evidence across HTTP, as one member of the W3C `baggage` header

@@ -1,10 +1,10 @@
-import { checkDuration, checkOptions } from '../core/options.ts';
-import type { Clock } from '../ports/clock.ts';
-import { alarmsOf, type Alarm } from '../runtime/alarms.ts';
-import { currentBudget, deadlineOn, remainingMs, withDeadline } from '../runtime/budget.ts';
-import { systemClock } from '../runtime/clock.ts';
-import { TallyError } from '../core/errors.ts';
-import { textOfHeader, type IncomingHeaders } from './headers.ts';
+import { checkDuration, checkOptions } from './core/options.ts';
+import type { Clock } from './ports/clock.ts';
+import { alarmsOf, type Alarm } from './runtime/alarms.ts';
+import { currentBudget, deadlineOn, remainingMs, withDeadline } from './runtime/budget.ts';
+import { systemClock } from './runtime/clock.ts';
+import { TallyError } from './core/errors.ts';
+import { textOfHeader, type IncomingHeaders } from './http-headers.ts';
 
 /**
  * What is left of a caller's time, across HTTP: `tally-within: 120`, in whole milliseconds from the moment the request

@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { virtualClock } from '../faults/virtual-clock.ts';
+import { virtualClock } from './faults/virtual-clock.ts';
 import {
   deadlineFetch,
   deadlineHeaders,
@@ -10,8 +10,8 @@ import {
   deadlineRefusals,
   readDeadline,
   withRequestDeadline,
-} from '../http.ts';
-import { remainingMs, withDeadline } from '../runtime/budget.ts';
+} from './http.ts';
+import { remainingMs, withDeadline } from './runtime/budget.ts';
 
 let url = '';
 const seen: (string | undefined)[] = [];
