@@ -105,6 +105,7 @@ export const benches: Readonly<Record<string, Listed>> = {
   'events-sqlite': {
     bars: ['single appends of 256 callers ≥ 0.7 × batched inserts'],
     load: async () => (await import('../events-sqlite.ts')).eventsSqlite,
+  },
   compose: {
     bars: [
       'guarded call ≤ 2 µs',
