@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { evidenceOf, type Evidence } from '../../core/evidence.ts';
 import { TallyError } from '../../core/errors.ts';
 import { virtualClock, type VirtualClock } from '../../faults/virtual-clock.ts';
+import type { Caches } from '../../ports/cache.ts';
 import { seededRandom } from '../../runtime/random.ts';
 import { createMemoryState, memory, type MemoryStore } from '../../stores/memory/index.ts';
 import { cache, loaded, type Cache, type CacheOptions } from './index.ts';
@@ -417,4 +418,45 @@ describe.each(kinds)('a cache (%s)', (kind) => {
     expect(await things.get('a')).toBe('second');
     expect(at.loads).toHaveLength(2);
   });
+});
+
+test('a lease in an answer that came too late is given back: nobody waits for it', async () => {
+  await using at = setup('shared');
+  const store = await at.store();
+  const gate = Promise.withResolvers<void>();
+  // The first answer of the tier is slow to arrive; what the tier does is what it does.
+  let isFirst = true;
+  const slow: { readonly caches: Caches } = {
+    caches: {
+      supports: store.caches.supports,
+      async open(options) {
+        const tier = await store.caches.open(options);
+        const getMany = tier.getMany.bind(tier);
+        tier.getMany = async (...asked) => {
+          const answers = await getMany(...asked);
+          if (isFirst) {
+            isFirst = false;
+            await gate.promise;
+          }
+          return answers;
+        };
+        return tier;
+      },
+    },
+  };
+  const late = await at.open({ store: slow });
+  const asking = late.get('a');
+  await settle();
+  await at.clock.advance(25);
+  expect(await asking).toBe('first');
+  const other = await at.open();
+  let answered = false;
+  const waiting = other.get('a').then(() => (answered = true));
+  await settle();
+  expect(answered).toBe(false);
+  gate.resolve();
+  await settle();
+  await at.clock.advance(100);
+  await waiting;
+  expect(at.loads).toEqual(['a', 'a']);
 });

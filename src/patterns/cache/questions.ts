@@ -34,9 +34,8 @@ export class Questions<Key, Value> {
 
   /** Undefined: the tier cannot be asked. */
   async ask(name: string, lease: CacheAsk['lease']): Promise<CacheAnswer | undefined> {
-    const { guard, tier } = this.#core;
     try {
-      return (await guard.run(() => tier.getMany([name], { lease, early: 0 })))[0];
+      return (await this.#look([name], { lease, early: 0 }))[0];
     } catch (error) {
       if (!isUnreachable(error)) throw error;
       return undefined;
@@ -45,8 +44,35 @@ export class Questions<Key, Value> {
 
   /** Looks for the keys, with the leases that are due. */
   getMany(names: readonly string[]): Promise<readonly CacheAnswer[]> {
+    return this.#look(names, { lease: 'due', early: this.early() });
+  }
+
+  /**
+   * Leases in an answer that comes when nobody waits for it any more are given back. Otherwise: 1. the tier is slow
+   * 2. the reader loads without it  3. the tier grants a lease that nobody knows of, and whoever misses the key waits for it.
+   */
+  async #look(names: readonly string[], ask: CacheAsk): Promise<readonly CacheAnswer[]> {
     const { guard, tier } = this.#core;
-    return guard.run(() => tier.getMany(names, { lease: 'due', early: this.early() }));
+    let isLate = false;
+    try {
+      return await guard.run(async () => {
+        const answers = await tier.getMany(names, ask);
+        if (isLate) await this.#giveBack(names, answers);
+        return answers;
+      });
+    } catch (error) {
+      isLate = true;
+      throw error;
+    }
+  }
+
+  async #giveBack(names: readonly string[], answers: readonly CacheAnswer[]): Promise<void> {
+    for (const [index, { lease }] of answers.entries()) {
+      const name = names[index];
+      if (lease.kind !== 'granted' || name === undefined) continue;
+      // One that cannot be given back ends with its time.
+      await this.#core.tier.release(name, lease.lease).catch(() => undefined);
+    }
   }
 
   /** XFetch's draw: how many load times before the end the next load is due. */
