@@ -40,6 +40,7 @@ export { findingText, type Finding } from './findings.ts';
 export {
   requestLog,
   type FindingCount,
+  type QueryRecord,
   type RequestLog,
   type RequestLogOptions,
 } from './request-log.ts';

@@ -3,6 +3,7 @@ import * as fc from 'fast-check';
 import { afterEach, expect, test } from 'vitest';
 import { virtualClock } from '../../faults/virtual-clock.ts';
 import { seededRandom } from '../../runtime/random.ts';
+import { observe, readTopology } from '../../topology/index.ts';
 import { expectNoNPlusOne } from '../../testing/queries.ts';
 import { noEvidence } from '../../core/evidence.ts';
 import { runInContext } from '../../runtime/context.ts';
@@ -227,4 +228,40 @@ test.each([
   [{ mode: 'production', verbose: true }, 'CONFIG_UNKNOWN_OPTION'],
 ])('refuses %j with %s', (options, code) => {
   expect(() => requestLog(options as never)).toThrow(expect.objectContaining({ code }));
+});
+
+test('writes what was asked down as tally check reads it: values left out, one trace a request', async () => {
+  const database = watchedDatabase();
+  const lines: string[] = [];
+  const log = requestLog({
+    mode: 'development',
+    tell: () => undefined,
+    record: { service: 'shop', write: (line) => lines.push(line) },
+  });
+  for (let request = 0; request < 2; request++)
+    await log.run(async () => {
+      for (let id = 0; id < 6; id++) {
+        await Promise.resolve();
+        database.prepare(`SELECT text FROM lines WHERE id = ${id}`).get();
+      }
+    });
+  expect(lines).toHaveLength(12);
+  const traces = lines.map((line) => (JSON.parse(line) as { readonly trace: string }).trace);
+  expect(new Set(traces).size).toBe(2);
+  const { topology } = readTopology(
+    'stores: { orders: sqlite }\nservices: [{ name: shop, storage: { primary: orders } }]\n',
+    'topology.yaml',
+  );
+  if (topology === undefined) throw new Error('the topology cannot be read');
+  const { findings } = observe(topology, {
+    queryLog: { text: lines.join('\n'), file: 'queries.jsonl' },
+  });
+  expect(findings.map(({ id }) => id)).toEqual(['n-plus-one']);
+});
+
+test('refuses a record with a misspelt field', () => {
+  const record = { service: 'shop', wirte: () => undefined };
+  expect(() => requestLog({ mode: 'development', record: record as never })).toThrowError(
+    expect.objectContaining({ code: 'CONFIG_UNKNOWN_OPTION' }),
+  );
 });

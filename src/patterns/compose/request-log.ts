@@ -3,7 +3,7 @@ import type { Clock, Random } from '../../ports/clock.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { systemRandom } from '../../runtime/random.ts';
 import { findingsIn, findingText, type Finding } from './findings.ts';
-import { QueryLog, runWithQueryLog } from './query-log.ts';
+import { QueryLog, runWithQueryLog, type LogEntry } from './query-log.ts';
 
 export interface RequestLogOptions {
   /**
@@ -19,8 +19,18 @@ export interface RequestLogOptions {
   readonly chainMin?: number;
   /** Where development tells. Default: a warning of the process. */
   readonly tell?: (text: string, finding: Finding) => void;
+  /** Writes what was asked down, for `tally check --query-log`. */
+  readonly record?: QueryRecord;
   readonly clock?: Clock;
   readonly random?: Random;
+}
+
+/** Where the queries of the requests that are looked at are written, and by whom they are asked. */
+export interface QueryRecord {
+  /** The service as the topology names it. */
+  readonly service: string;
+  /** Takes one line of JSON, without its end: `trace`, `service`, `store`, `statement` (values left out), `startMs`, `durationMs`. */
+  readonly write: (line: string) => void;
 }
 
 /** What was found so far, by what and where. */
@@ -44,6 +54,7 @@ const optionNames = [
   'nPlusOneMin',
   'chainMin',
   'tell',
+  'record',
   'clock',
   'random',
 ] as const;
@@ -74,11 +85,13 @@ export function requestLog(options: RequestLogOptions): RequestLog {
     ),
     chainMin: checkNumber(options.chainMin ?? CHAIN_MIN_DEFAULT, 'requestLog.chainMin', min),
   };
-  const { clock = systemClock, random = systemRandom, tell = warn } = options;
+  const { clock = systemClock, random = systemRandom, tell = warn, record } = options;
+  if (record !== undefined) checkOptions(record, ['service', 'write'], 'requestLog.record');
   const counts = new Map<string, { finding: Finding; requests: number }>();
   let requests = 0;
   const look = (log: QueryLog): void => {
     requests += 1;
+    if (record !== undefined) writeDown(log.entries, record, random.id());
     for (const finding of findingsIn(log.entries, limits)) {
       const name = nameOf(finding);
       const counted = counts.get(name);
@@ -110,6 +123,28 @@ function whenSettled<Result>(work: () => Result, then: () => void): Result {
     return result;
   }
   return result.finally(then) as Result;
+}
+
+/** A query that was still under way when its request ended took at least until then: it is left out, not guessed. */
+function writeDown(
+  entries: readonly LogEntry[],
+  { service, write }: QueryRecord,
+  trace: string,
+): void {
+  for (const { store, fingerprint, startedMs, endedMs, covered } of entries) {
+    if (covered || endedMs === undefined) continue;
+    const durationMs = endedMs - startedMs;
+    write(
+      JSON.stringify({
+        trace,
+        service,
+        store,
+        statement: fingerprint,
+        startMs: startedMs,
+        durationMs,
+      }),
+    );
+  }
 }
 
 function nameOf(finding: Finding): string {
