@@ -57,7 +57,9 @@ test('events start and signal the saga that they belong to, once each, however o
   expect(await follow(paid)).toEqual(['signalled']);
   await clock.advance(5_000);
   expect((await sagas.show('o1')).status).toBe('completed');
-  expect(await follow(paid)).toEqual(['ended']);
+  // Delivered again it is what was taken in before; another event of the kind comes too late.
+  expect(await follow(paid)).toEqual(['signalled']);
+  expect(await follow({ ...paid, id: 'e4' })).toEqual(['ended']);
   expect(await follow({ id: 'e3', type: 'constructor', data: null })).toEqual([]);
   expect(log).toEqual(['reserve o1', 'ship for 5']);
   const closed = sagas.close();

@@ -19,8 +19,8 @@ export interface Reaction {
 type Sagas = Pick<SagaEngine, 'start' | 'signal'>;
 
 /**
- * What became of one reaction. `known`: that saga was started before, by this event or another one. `ended`: the saga
- * has come to its end; the signal is not needed any more.
+ * What became of one reaction. `known`: that saga was started before, by this event or another one. `signalled`: the saga
+ * has this event, however often it came. `ended`: the saga came to its end without it; it is not needed any more.
  */
 export type Reacted = 'started' | 'known' | 'signalled' | 'ended';
 
