@@ -23,11 +23,8 @@ test('every file that is named exists', () => {
   expect(missing).toEqual([]);
 });
 
-test.each(['README.md', 'docs/concepts/3-exactly-once.md'])(
-  '%s counts the crash points right',
-  (file) => {
-    const [, count] =
-      /each of (?:the )?(\d+)\s+places/.exec(readFileSync(join(root, file), 'utf8')) ?? [];
-    expect(Number(count)).toBe(crashPoints.length);
-  },
-);
+test('the page on exactly once counts the crash points right', () => {
+  const text = readFileSync(join(root, 'docs/concepts/3-exactly-once.md'), 'utf8');
+  const [, count] = /each of (?:the )?(\d+)\s+places/.exec(text) ?? [];
+  expect(Number(count)).toBe(crashPoints.length);
+});
