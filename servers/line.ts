@@ -1,0 +1,16 @@
+import { connect } from 'node:net';
+
+/** What a server answers to one line, up to the end of its first: empty if nothing. */
+export function askLine(port: number, line: string): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write(`${line}\r\n`));
+    let answer = '';
+    socket.setEncoding('utf8').setTimeout(2_000, () => socket.destroy());
+    socket.on('data', (text: string) => {
+      answer += text;
+      if (answer.includes('\r\n')) socket.destroy();
+    });
+    socket.on('error', () => undefined);
+    socket.on('close', () => resolve(answer));
+  });
+}
