@@ -9,6 +9,7 @@ export type { PostgresVersion } from './postgres-binaries.ts';
 export { type RedisOptions, type RedisServer, type RedisSettings, startRedis } from './redis.ts';
 export { type Proxy, startProxy } from './proxy.ts';
 export { type StandbyOptions, type StandbyServer, startStandby } from './standby.ts';
+export { type KafkaOptions, type KafkaServer, type KafkaSettings, startKafka } from './kafka.ts';
 export {
   type MemcachedOptions,
   type MemcachedServer,

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { home, ServerUnavailable, unprivileged } from './place.ts';
+import { findKafka, startKafka } from './kafka.ts';
 import { findMemcached } from './memcached-binary.ts';
 import { startMemcached } from './memcached.ts';
 import { findPostgres } from './postgres-binaries.ts';
@@ -12,11 +13,8 @@ import { isAlive, killTree, signalTo } from './process.ts';
 import { findRedis } from './redis-binary.ts';
 import { startRedis } from './redis.ts';
 
-// npm run servers -- up|down|status|find [postgres] [redis] [memcached]
+// npm run servers -- up|down|status|find [NAME...]
 // Servers that stay until they are taken down, for working on an application. Tests start their own.
-
-const names = ['postgres', 'redis', 'memcached'] as const;
-type Name = (typeof names)[number];
 
 interface Running {
   readonly url: string;
@@ -25,23 +23,49 @@ interface Running {
   readonly dir: string;
 }
 
-const variables: Readonly<Record<Name, string>> = {
-  postgres: 'TALLY_POSTGRES_URL',
-  redis: 'TALLY_REDIS_URL',
-  memcached: 'TALLY_MEMCACHED_URL',
-};
+interface Kind {
+  /** Names a server that runs already. */
+  readonly variable: string;
+  readonly start: () => Promise<Running>;
+  readonly find: () => Promise<{ readonly version: string; readonly how: string }>;
+  /** Only when it is named: it is fetched first, or takes much memory. */
+  readonly heavy?: boolean;
+}
 
-const starts: Readonly<Record<Name, () => Promise<Running>>> = {
-  postgres: () => startPostgres({ life: 'outlives-us', settings: { fsync: 'on' } }),
-  redis: () => startRedis({ life: 'outlives-us' }),
-  memcached: () => startMemcached({ life: 'outlives-us' }),
-};
+const life = 'outlives-us';
 
-const finds: Readonly<Record<Name, () => Promise<{ version: string; how: string }>>> = {
-  postgres: async () => findPostgres(await unprivileged()),
-  redis: () => findRedis(),
-  memcached: findMemcached,
-};
+const kinds = {
+  postgres: {
+    variable: 'TALLY_POSTGRES_URL',
+    start: () => startPostgres({ life, settings: { fsync: 'on' } }),
+    find: async () => findPostgres(await unprivileged()),
+  },
+  redis: {
+    variable: 'TALLY_REDIS_URL',
+    start: () => startRedis({ life }),
+    find: () => findRedis(),
+  },
+  memcached: {
+    variable: 'TALLY_MEMCACHED_URL',
+    start: () => startMemcached({ life }),
+    find: findMemcached,
+  },
+  kafka: {
+    variable: 'TALLY_KAFKA_URL',
+    start: () => startKafka({ life }),
+    find: findKafka,
+    heavy: true,
+  },
+} satisfies Readonly<Record<string, Kind>>;
+
+type Name = keyof typeof kinds;
+
+const names = Object.keys(kinds) as Name[];
+const light = names.filter((name) => !isHeavy(kinds[name]));
+
+function isHeavy(kind: Kind): boolean {
+  return kind.heavy === true;
+}
 
 type Command = (name: Name) => Promise<void>;
 
@@ -50,13 +74,13 @@ const commands: Readonly<Record<string, Command>> = { up, down, status, find };
 async function up(name: Name): Promise<void> {
   const given = givenBy(name);
   if (given !== undefined) {
-    console.log(`# ${name}: ${variables[name]} is set, nothing to start`);
+    console.log(`# ${name}: ${kinds[name].variable} is set, nothing to start`);
     return;
   }
-  const { url, pid, port, dir } = (await running(name)) ?? (await starts[name]());
+  const { url, pid, port, dir } = (await running(name)) ?? (await kinds[name].start());
   await mkdir(dirname(noteOf(name)), { recursive: true });
   await writeFile(noteOf(name), JSON.stringify({ url, pid, port, dir }));
-  console.log(`export ${variables[name]}=${url}`);
+  console.log(`export ${kinds[name].variable}=${url}`);
 }
 
 async function down(name: Name): Promise<void> {
@@ -84,15 +108,15 @@ async function status(name: Name): Promise<void> {
 /** Says which server the tests would use. */
 async function find(name: Name): Promise<void> {
   if (givenBy(name) !== undefined) {
-    console.log(`${name}: ${variables[name]} is set`);
+    console.log(`${name}: ${kinds[name].variable} is set`);
     return;
   }
-  const { version, how } = await finds[name]();
+  const { version, how } = await kinds[name].find();
   console.log(`${name} ${version} (${how})`);
 }
 
 function givenBy(name: Name): string | undefined {
-  const given = process.env[variables[name]];
+  const given = process.env[kinds[name].variable];
   return given === '' ? undefined : given;
 }
 
@@ -107,7 +131,7 @@ async function running(name: Name): Promise<Running | undefined> {
   const found = JSON.parse(note) as Running;
   if (!(await isAlive(found.pid))) return undefined;
   const { stdout } = await promisify(execFile)('ps', ['-o', 'command=', '-p', String(found.pid)]);
-  const isOurs = stdout.includes(found.dir) || stdout.includes(`:${found.port}`);
+  const isOurs = stdout.includes(dirname(found.dir)) || stdout.includes(`:${found.port}`);
   return isOurs ? found : undefined;
 }
 
@@ -123,7 +147,8 @@ async function main([verb = '', ...rest]: readonly string[]): Promise<number> {
     return 2;
   }
   let code = 0;
-  for (const name of rest.length === 0 ? names : rest.filter(isName)) {
+  const all = verb === 'up' ? light : names;
+  for (const name of rest.length === 0 ? all : rest.filter(isName)) {
     try {
       await command(name);
     } catch (error) {

@@ -7,31 +7,49 @@ import {
   type RedisFlavour,
   type RedisServer,
   ServerUnavailable,
+  startKafka,
   startMemcached,
   startPostgres,
   startRedis,
 } from '../../servers/index.ts';
-import type { SharedServer, SharedServers } from './servers.ts';
+import type { SharedName, SharedServer } from './shared.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** Where test/support/servers.ts asks for the servers of this run. */
+    /** Where test/support/shared.ts asks for the servers of this run. */
     readonly serversPort: number;
   }
 }
 
 type Stop = () => Promise<void>;
 
+interface Kind {
+  /** As its makers write it. */
+  readonly name: string;
+  /** Names a server that runs already. */
+  readonly variable: string;
+  readonly start: () => Promise<{ readonly url: string; readonly stop: Stop }>;
+}
+
+const kinds: Readonly<Record<SharedName, Kind>> = {
+  postgres: { name: 'PostgreSQL', variable: 'TALLY_POSTGRES_URL', start: startWantedPostgres },
+  redis: { name: 'Redis', variable: 'TALLY_REDIS_URL', start: startWantedRedis },
+  memcached: { name: 'Memcached', variable: 'TALLY_MEMCACHED_URL', start: startMemcached },
+  kafka: { name: 'Kafka', variable: 'TALLY_KAFKA_URL', start: startKafka },
+};
+
 /**
- * Servers that the tests of one run share. They start when the first test file asks (by importing test/support/servers.ts), so a
- * run without such files starts none; they are stopped at the end of the run, and if it is killed, with it.
+ * Servers that the tests of one run share. Each starts when the first test file asks for it, so a run without such files starts
+ * none; they are stopped at the end of the run, and if it is killed, with it.
  */
 export default async function setup(project: TestProject): Promise<Stop> {
   const stops: Stop[] = [];
-  let starting: Promise<SharedServers> | undefined;
-  const server = createServer((_request, response) => {
-    starting ??= startAll(stops);
-    void starting.then((servers) => answer(response, servers));
+  const asked = new Map<string, Promise<SharedServer>>();
+  const server = createServer((request, response) => {
+    const name = (request.url ?? '').slice(1);
+    const answer = asked.get(name) ?? shared(kinds[name as SharedName], stops);
+    asked.set(name, answer);
+    void reply(response, answer);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   server.unref();
@@ -39,23 +57,9 @@ export default async function setup(project: TestProject): Promise<Stop> {
   return async () => {
     server.close();
     server.closeAllConnections();
-    await starting;
+    await Promise.all(asked.values());
     await Promise.all(stops.map((stop) => stop()));
   };
-}
-
-function answer(response: ServerResponse, servers: SharedServers): void {
-  response.setHeader('content-type', 'application/json');
-  response.end(JSON.stringify(servers));
-}
-
-async function startAll(stops: Stop[]): Promise<SharedServers> {
-  const [postgres, redis, memcached] = await Promise.all([
-    shared('PostgreSQL', process.env['TALLY_POSTGRES_URL'], startWantedPostgres, stops),
-    shared('Redis', process.env['TALLY_REDIS_URL'], startWantedRedis, stops),
-    shared('Memcached', process.env['TALLY_MEMCACHED_URL'], startMemcached, stops),
-  ]);
-  return { postgres, redis, memcached };
 }
 
 const versions: readonly PostgresVersion[] = ['15', '16', '17', '18'];
@@ -86,13 +90,14 @@ function chosen<Choice extends string>(
   return choice;
 }
 
-async function shared(
-  name: string,
-  given: string | undefined,
-  start: () => Promise<{ readonly url: string; readonly stop: Stop }>,
-  stops: Stop[],
-): Promise<SharedServer> {
-  if (given !== undefined && given !== '') return { url: given, owner: 'environment' };
+async function reply(response: ServerResponse, answer: Promise<SharedServer>): Promise<void> {
+  response.setHeader('content-type', 'application/json');
+  response.end(JSON.stringify(await answer));
+}
+
+async function shared({ name, variable, start }: Kind, stops: Stop[]): Promise<SharedServer> {
+  const given = process.env[variable] ?? '';
+  if (given !== '') return { url: given, owner: 'environment' };
   try {
     const server = await start();
     stops.push(server.stop);

@@ -1,35 +1,28 @@
 import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
 import { createClient } from 'redis';
-import { inject } from 'vitest';
-
-/** What a run has of one kind of server. */
-export type SharedServer =
-  | { readonly url: string; readonly owner: 'run' | 'environment' }
-  | { readonly unavailable: string; readonly required: boolean };
-
-export interface SharedServers {
-  readonly postgres: SharedServer;
-  readonly redis: SharedServer;
-  readonly memcached: SharedServer;
-}
+import { isThere, sharedServer, urlOf } from './shared.ts';
 
 // The first file that gets here starts the servers; the others find them running.
-const servers = await askForServers();
+const [postgres, redis, memcached] = await Promise.all([
+  sharedServer('postgres'),
+  sharedServer('redis'),
+  sharedServer('memcached'),
+]);
 
 /** Whether the servers can be had: `describe.skipIf(!hasPostgres)`. With TALLY_REQUIRE_SERVERS=1 a missing one fails instead. */
-export const hasPostgres: boolean = isThere('PostgreSQL', servers.postgres);
-export const hasRedis: boolean = isThere('Redis', servers.redis);
-export const hasMemcached: boolean = isThere('Memcached', servers.memcached);
+export const hasPostgres: boolean = isThere('PostgreSQL', postgres);
+export const hasRedis: boolean = isThere('Redis', redis);
+export const hasMemcached: boolean = isThere('Memcached', memcached);
 
 /** The PostgreSQL that all tests of this run share, as its superuser. Make a database of your own there: `freshDatabase`. */
 export function postgresUrl(): string {
-  return urlOf('PostgreSQL', servers.postgres);
+  return urlOf('PostgreSQL', postgres);
 }
 
 /** The Redis that all tests of this run share. Take keys of your own there: `freshRedis` or `freshPrefix`. */
 export function redisUrl(): string {
-  return urlOf('Redis', servers.redis);
+  return urlOf('Redis', redis);
 }
 
 export interface FreshDatabase extends AsyncDisposable {
@@ -113,7 +106,7 @@ const DATABASES = 511;
 export async function freshRedis(): Promise<FreshRedis> {
   const url = new URL(redisUrl());
   const prefix = freshPrefix();
-  const own = 'owner' in servers.redis && servers.redis.owner === 'run';
+  const own = 'owner' in redis && redis.owner === 'run';
   if (own) {
     // Database 0 counts, and belongs to those who use `redisUrl` as it is.
     const taken = await onRedis(url.href, (client) => client.incr('tally-test:databases'));
@@ -137,7 +130,7 @@ export async function freshRedis(): Promise<FreshRedis> {
 
 /** Keys of one's own in the Memcached that all tests of this run share: it forgets them by itself. */
 export function freshMemcached(): { readonly url: string; readonly prefix: string } {
-  return { url: urlOf('Memcached', servers.memcached), prefix: freshPrefix() };
+  return { url: urlOf('Memcached', memcached), prefix: freshPrefix() };
 }
 
 /** A beginning of keys (and of names of slots, consumer groups, functions) that nobody else uses. */
@@ -158,20 +151,4 @@ async function onRedis<Result>(
   } finally {
     client.destroy();
   }
-}
-
-async function askForServers(): Promise<SharedServers> {
-  const response = await fetch(`http://127.0.0.1:${inject('serversPort')}/`);
-  return (await response.json()) as SharedServers;
-}
-
-function isThere(name: string, server: SharedServer): boolean {
-  if ('url' in server) return true;
-  if (server.required) throw new Error(`${name} cannot be had: ${server.unavailable}`);
-  return false;
-}
-
-function urlOf(name: string, server: SharedServer): string {
-  if ('url' in server) return server.url;
-  throw new Error(`${name} cannot be had: ${server.unavailable}`);
 }
