@@ -1,6 +1,7 @@
+import { fromDebian } from './debian.ts';
 import { askLine } from './line.ts';
-import { findMemcached } from './memcached-binary.ts';
 import { type OwnOptions, type OwnServer, type Settings, startOwn } from './own.ts';
+import { findProgram, type Program } from './program.ts';
 
 /** As on its command line, without the dash: `{ m: '8', I: '2m', o: 'no_lru_crawler' }`; an empty text is a switch. */
 export type MemcachedSettings = Settings;
@@ -15,22 +16,29 @@ const defaults: MemcachedSettings = {
   t: '2',
 };
 
+/** Finds a server: `memcached` on PATH, else Debian's package, fetched without being installed. */
+export function findMemcached(): Promise<Program> {
+  return findProgram(['memcached'], ['--version'], () =>
+    fromDebian({ name: 'memcached', packages: ['memcached'], program: 'usr/bin/memcached' }),
+  );
+}
+
 /** Starts a Memcached of its own and waits until it answers. */
 export async function startMemcached(options: MemcachedOptions = {}): Promise<MemcachedServer> {
-  const binary = await findMemcached();
+  const program = await findMemcached();
   // As root it wants to be told whom to become; it is root that owns its folder.
   const user = process.getuid?.() === 0 ? ['-u', 'root'] : [];
   return startOwn(
     {
       name: 'Memcached',
-      version: binary.version,
-      how: binary.how,
+      version: program.version,
+      how: program.how,
       defaults,
       url: ({ port }) => `memcached://127.0.0.1:${port}`,
       launch: ({ port, settings }) => ({
-        command: binary.command,
-        args: [...binary.args, ...user, ...asArguments({ ...settings, p: String(port) })],
-        env: binary.env,
+        command: program.command,
+        args: [...program.args, ...user, ...asArguments({ ...settings, p: String(port) })],
+        env: program.env,
       }),
       // Without a right to ask it has answered all the same.
       answers: async ({ port }) => /^(VERSION |CLIENT_ERROR unauth)/.test(await versionOf(port)),
