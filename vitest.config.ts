@@ -19,6 +19,8 @@ const config: ViteUserConfig = defineConfig({
     env: { TALLY_SERVERS_QUIET: '1' },
     pool: 'forks',
     maxWorkers: 2,
+    // Of the tests of one file that say that they may run beside each other: those of processes, which wait much.
+    maxConcurrency: 4,
     testTimeout: 30_000,
     hookTimeout: 30_000,
     execArgv: ['--disable-warning=ExperimentalWarning', '--conditions=tallystick-source'],

@@ -18,3 +18,10 @@ export {
 } from './memcached.ts';
 export type { RedisFlavour } from './redis-binary.ts';
 export { type RedisCluster, startRedisCluster } from './redis-cluster.ts';
+export { type CassandraOptions, type CassandraServer, startCassandra } from './cassandra.ts';
+export { type DynamoOptions, type DynamoServer, startDynamo } from './dynamodb.ts';
+export { type InfluxOptions, type InfluxServer, startInflux } from './influxdb.ts';
+export { type MariaOptions, type MariaServer, startMaria } from './mariadb.ts';
+export { type NatsOptions, type NatsServer, startNats } from './nats.ts';
+export { type NeoOptions, type NeoServer, startNeo } from './neo4j.ts';
+export { type OpenSearchOptions, type OpenSearchServer, startOpenSearch } from './opensearch.ts';

@@ -1,10 +1,21 @@
 import { execFile } from 'node:child_process';
-import { access, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { cache, isProgram, onPath, ServerUnavailable } from './place.ts';
+import { cacheFor, isProgram, onPath, ServerUnavailable } from './place.ts';
+import type { User } from './process.ts';
 
 const run = promisify(execFile);
+
+/** A server written in Java, where it was found. */
+export interface JavaProgram {
+  readonly java: string;
+  /** The folder of its libraries. */
+  readonly lib: string;
+  readonly version: string;
+  /** For people: where it comes from. */
+  readonly how: string;
+}
 
 /** Finds a Java of at least this version: JAVA_HOME, PATH, then those of the system, the oldest that will do. */
 export async function findJava(atLeast: number): Promise<string> {
@@ -36,26 +47,55 @@ export interface Artifact {
   readonly group: string;
   readonly name: string;
   readonly version: string;
-  /** Of an archive (`zip`, `tar.gz`, `so`); a library with all that it needs without it. */
-  readonly type?: string;
 }
+
+/** Two cores and a few gigabytes are shared with everything else. */
+export const smallJava: readonly string[] = [
+  '-XX:+UseSerialGC',
+  '-XX:TieredStopAtLevel=1',
+  '-XX:ActiveProcessorCount=2',
+  '-XX:+ExitOnOutOfMemoryError',
+];
 
 const FETCH_MS = 300_000;
 
-/** Fetches libraries from Maven Central with all that they need, into a folder of the cache. */
-export async function fromMaven(name: string, artifacts: readonly Artifact[]): Promise<string> {
+/** Fetches libraries from Maven Central with all that they need, into the folder `lib` of the folder that is returned. */
+export function fromMaven(
+  name: string,
+  artifacts: readonly Artifact[],
+  user?: User,
+): Promise<string> {
+  return fetched(
+    name,
+    'copy-dependencies',
+    artifacts.map((each) => dependencyOf(each)),
+    user,
+  );
+}
+
+/** Fetches an archive (zip) from Maven Central and unpacks it into the folder `lib` of the folder that is returned. */
+export function archiveFromMaven(name: string, artifact: Artifact, user?: User): Promise<string> {
+  return fetched(name, 'unpack-dependencies', [dependencyOf(artifact, '<type>zip</type>')], user);
+}
+
+async function fetched(
+  name: string,
+  goal: string,
+  dependencies: readonly string[],
+  user: User | undefined,
+): Promise<string> {
+  const cache = await cacheFor(user);
   const place = join(cache, `maven-${name}`);
-  const mark = join(place, 'complete');
-  if (await isFile(mark)) return place;
+  if (await isFile(join(place, 'pom.xml'))) return place;
   const mvn = await onPath('mvn');
   if (mvn === undefined) throw new ServerUnavailable(`no Maven on PATH to fetch ${name} with`);
-  await mkdir(cache, { recursive: true });
   const temporary = await mkdtemp(join(cache, 'fetching-'));
   try {
-    await writeFile(join(temporary, 'pom.xml'), pomOf(artifacts));
-    const goal = ['-q', '-B', 'dependency:copy-dependencies', '-DincludeScope=runtime'];
-    await run(mvn, [...goal, '-DoutputDirectory=lib'], { cwd: temporary, timeout: FETCH_MS });
-    await writeFile(join(temporary, 'complete'), '');
+    await chmod(temporary, 0o755);
+    await writeFile(join(temporary, 'pom.xml'), pomOf(dependencies));
+    const options = ['-DincludeScope=runtime', '-DoutputDirectory=lib'];
+    const all = ['-q', '-B', `dependency:${goal}`, ...options];
+    await run(mvn, all, { cwd: temporary, timeout: FETCH_MS });
     // Another run may have fetched the same meanwhile; then its copy is as good as ours.
     await rename(temporary, place).catch(() => undefined);
   } catch (error) {
@@ -74,11 +114,11 @@ async function isFile(path: string): Promise<boolean> {
   );
 }
 
-function pomOf(artifacts: readonly Artifact[]): string {
-  const dependencies = artifacts.map(
-    ({ group, name, version, type = 'jar' }) =>
-      `<dependency><groupId>${group}</groupId><artifactId>${name}</artifactId><version>${version}</version><type>${type}</type></dependency>`,
-  );
+function dependencyOf({ group, name, version }: Artifact, type = ''): string {
+  return `<dependency><groupId>${group}</groupId><artifactId>${name}</artifactId><version>${version}</version>${type}</dependency>`;
+}
+
+function pomOf(dependencies: readonly string[]): string {
   return `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>servers</groupId><artifactId>fetch</artifactId><version>1</version>
 <dependencies>${dependencies.join('\n')}</dependencies></project>\n`;

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { access, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { findJava, fromMaven } from './java.ts';
+import { findJava, fromMaven, type JavaProgram, smallJava } from './java.ts';
 import { type At, type OwnOptions, type OwnServer, type Settings, startOwn } from './own.ts';
 
 const run = promisify(execFile);
@@ -36,16 +36,8 @@ const defaults: KafkaSettings = {
   'auto.create.topics.enable': 'false',
 };
 
-export interface KafkaBinary {
-  readonly java: string;
-  readonly lib: string;
-  readonly version: string;
-  /** For people: where it comes from. */
-  readonly how: string;
-}
-
 /** Fetches Apache Kafka from Maven Central; needs a Java and Maven. */
-export async function findKafka(): Promise<KafkaBinary> {
+export async function findKafka(): Promise<JavaProgram> {
   const java = await findJava(JAVA);
   const place = await fromMaven(`kafka-${VERSION}`, [
     { group: 'org.apache.kafka', name: 'kafka_2.13', version: VERSION },
@@ -76,9 +68,9 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServe
         const tool = [...java, 'kafka.tools.StorageTool', 'format', '--ignore-formatted'];
         if (!(await isFormatted(at.dir))) {
           const id = ['--cluster-id', 'tallystickServers00001', '--standalone'];
-          await run(binary.java, ['-Xmx128m', ...SMALL, ...tool, ...id, '--config', file]);
+          await run(binary.java, ['-Xmx128m', ...smallJava, ...tool, ...id, '--config', file]);
         }
-        const heap = ['-Xms256m', '-Xmx512m', '-XX:+ExitOnOutOfMemoryError', ...SMALL];
+        const heap = ['-Xms256m', '-Xmx512m', ...smallJava];
         return { command: binary.java, args: [...heap, ...java, 'kafka.Kafka', file] };
       },
       answers: async ({ folder }) =>
@@ -87,9 +79,6 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServe
     options,
   );
 }
-
-/** Two cores are shared with everything else. */
-const SMALL = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-XX:ActiveProcessorCount=2'];
 
 const LOGGING = `rootLogger.level = warn
 rootLogger.appenderRef.console.ref = console

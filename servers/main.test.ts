@@ -24,7 +24,7 @@ test('refuses a command or a server that it does not know, with its usage', asyn
     const { code, stderr } = await servers(...args);
     expect(code).toBe(2);
     expect(stderr).toContain(
-      'usage: npm run servers -- up|down|status|find [postgres] [redis] [memcached] [kafka]',
+      'usage: npm run servers -- up|down|status|find [postgres] [redis] [memcached] [kafka] [mariadb]',
     );
   }
 });

@@ -4,8 +4,15 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { home, ServerUnavailable, unprivileged } from './place.ts';
+import { findCassandra, startCassandra } from './cassandra.ts';
+import { findDynamo, startDynamo } from './dynamodb.ts';
+import { findInflux, startInflux } from './influxdb.ts';
 import { findKafka, startKafka } from './kafka.ts';
+import { findMaria, startMaria } from './mariadb.ts';
 import { findMemcached, startMemcached } from './memcached.ts';
+import { findNats, startNats } from './nats.ts';
+import { findNeo, startNeo } from './neo4j.ts';
+import { findOpenSearch, startOpenSearch } from './opensearch.ts';
 import { findPostgres } from './postgres-binaries.ts';
 import { startPostgres } from './postgres.ts';
 import { isAlive, killTree, signalTo } from './process.ts';
@@ -28,43 +35,52 @@ interface Kind {
   readonly start: () => Promise<Running>;
   readonly find: () => Promise<{ readonly version: string; readonly how: string }>;
   /** Only when it is named: it is fetched first, or takes much memory. */
-  readonly heavy?: boolean;
+  readonly heavy: boolean;
 }
 
 const life = 'outlives-us';
+
+function named(
+  variable: string,
+  start: (options: { life: typeof life }) => Promise<Running>,
+  look: Kind['find'],
+): Kind {
+  return { variable, start: () => start({ life }), find: look, heavy: true };
+}
 
 const kinds = {
   postgres: {
     variable: 'TALLY_POSTGRES_URL',
     start: () => startPostgres({ life, settings: { fsync: 'on' } }),
     find: async () => findPostgres(await unprivileged()),
+    heavy: false,
   },
   redis: {
     variable: 'TALLY_REDIS_URL',
     start: () => startRedis({ life }),
     find: () => findRedis(),
+    heavy: false,
   },
   memcached: {
     variable: 'TALLY_MEMCACHED_URL',
     start: () => startMemcached({ life }),
     find: findMemcached,
+    heavy: false,
   },
-  kafka: {
-    variable: 'TALLY_KAFKA_URL',
-    start: () => startKafka({ life }),
-    find: findKafka,
-    heavy: true,
-  },
+  kafka: named('TALLY_KAFKA_URL', startKafka, findKafka),
+  mariadb: named('TALLY_MARIADB_URL', startMaria, findMaria),
+  nats: named('TALLY_NATS_URL', startNats, findNats),
+  influxdb: named('TALLY_INFLUXDB_URL', startInflux, findInflux),
+  opensearch: named('TALLY_OPENSEARCH_URL', startOpenSearch, findOpenSearch),
+  neo4j: named('TALLY_NEO4J_URL', startNeo, findNeo),
+  cassandra: named('TALLY_CASSANDRA_URL', startCassandra, findCassandra),
+  dynamodb: named('TALLY_DYNAMODB_URL', startDynamo, findDynamo),
 } satisfies Readonly<Record<string, Kind>>;
 
 type Name = keyof typeof kinds;
 
-const names = Object.keys(kinds) as Name[];
-const light = names.filter((name) => !isHeavy(kinds[name]));
-
-function isHeavy(kind: Kind): boolean {
-  return kind.heavy === true;
-}
+const names = Object.keys(kinds) as readonly Name[];
+const light = names.filter((name) => !kinds[name].heavy);
 
 type Command = (name: Name) => Promise<void>;
 

@@ -17,6 +17,15 @@ export const home: string = join(project, '.servers');
 /** Fetched packages stay here from one run to the next. */
 export const cache: string = join(home, 'cache');
 
+/** Where packages stay whose programs a user has to read. */
+export async function cacheFor(user: User | undefined): Promise<string> {
+  await mkdir(cache, { recursive: true });
+  if (await canReach(cache, user)) return cache;
+  const other = join(tmpdir(), 'tally-servers-cache');
+  await mkdir(other, { recursive: true });
+  return other;
+}
+
 /** A new folder of one server, reachable and writable by its user. */
 export async function privateFolder(name: string, user: User | undefined): Promise<string> {
   await mkdir(home, { recursive: true });

@@ -125,11 +125,11 @@ async function killed(crash: PlannedFault, rest: readonly PlannedFault[]): Promi
 describe('wherever its worker is killed, another one ends the saga', () => {
   for (const kind of ['crash-before', 'crash-after'] as const) {
     for (const step of steps)
-      test(`${step}, ${kind}: completed`, { timeout: 90_000 }, async () => {
+      test.concurrent(`${step}, ${kind}: completed`, { timeout: 90_000 }, async () => {
         expect(await killed(fault(step, 'do', kind, 1), [])).toBe('completed');
       });
     for (const step of undone)
-      test(`undo of ${step}, ${kind}: compensated`, { timeout: 90_000 }, async () => {
+      test.concurrent(`undo of ${step}, ${kind}: compensated`, { timeout: 90_000 }, async () => {
         expect(await killed(fault(step, 'undo', kind, 1), [refusal])).toBe('compensated');
       });
   }
@@ -199,20 +199,24 @@ async function takenOver(
 
 describe('a worker that wakes up after its saga was taken over and ended changes nothing', () => {
   for (const step of steps) {
-    test(`in front of ${step}, completed meanwhile`, { timeout: 60_000 }, async () => {
+    test.concurrent(`in front of ${step}, completed meanwhile`, { timeout: 60_000 }, async () => {
       expect(await takenOver(step, 'do', [])).toBe('completed');
     });
     if (step !== 'confirm')
-      test(`in front of ${step}, compensated meanwhile`, { timeout: 60_000 }, async () => {
-        expect(await takenOver(step, 'do', [refusal])).toBe('compensated');
-      });
+      test.concurrent(
+        `in front of ${step}, compensated meanwhile`,
+        { timeout: 60_000 },
+        async () => {
+          expect(await takenOver(step, 'do', [refusal])).toBe('compensated');
+        },
+      );
   }
   for (const step of undone)
-    test(`in front of the undo of ${step}`, { timeout: 60_000 }, async () => {
+    test.concurrent(`in front of the undo of ${step}`, { timeout: 60_000 }, async () => {
       expect(await takenOver(step, 'undo', [refusal])).toBe('compensated');
     });
   for (const step of ['reserve', 'charge', 'ship'] as const)
-    test(
+    test.concurrent(
       `in front of ${step}, which nobody else has done: its undo was first`,
       { timeout: 60_000 },
       async () => {

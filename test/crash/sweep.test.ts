@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   crashPoints,
   patternCrashPoints,
@@ -25,41 +25,42 @@ const RARE: readonly CrashPoint[] = [
   'capture.after-ledger-before-acknowledge',
 ];
 
-let dir: string;
-beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'tally-sweep-'));
-});
-afterEach(async () => {
-  await rm(dir, { recursive: true, force: true });
-});
-
 describe('a process killed at each crash point, started again, has lost, doubled and swapped nothing', () => {
   for (const name of crashPoints.filter(
     (point) => !serverCrashPoints.includes(point) && !patternCrashPoints.includes(point),
   )) {
     for (const count of RARE.includes(name) ? [1] : [1, 7]) {
-      test(`${name}, time ${count}`, { timeout: 90_000 }, async () => {
-        const killed = await story({
-          TALLY_CRASH: `${name}:${count}`,
-          ...(name === 'log.before-segment-delete' ? { SWEEP_LINGER: '1' } : {}),
-        });
-        expect(killed.signal, `it never came to ${name}: ${killed.errors}`).toBe('SIGKILL');
-        expect(await story({}), 'after the kill').toMatchObject({ code: 0, errors: '' });
-        expect(await story({ SWEEP_HEALED: '1' }), 'with the projection corrected').toMatchObject({
-          code: 0,
-          errors: '',
-        });
-        check();
+      // A story waits for its disk and its leases half of the time.
+      test.concurrent(`${name}, time ${count}`, { timeout: 90_000 }, async () => {
+        const dir = await mkdtemp(join(tmpdir(), 'tally-sweep-'));
+        try {
+          await sweep(dir, name, count);
+        } finally {
+          await rm(dir, { recursive: true, force: true });
+        }
       });
     }
   }
 });
 
-const story = (env: Readonly<Record<string, string>>): Promise<End> =>
-  runStory('sweep-worker.ts', [dir, String(TRANSACTIONS)], env);
+async function sweep(dir: string, name: CrashPoint, count: number): Promise<void> {
+  const story = (env: Readonly<Record<string, string>>): Promise<End> =>
+    runStory('sweep-worker.ts', [dir, String(TRANSACTIONS)], env);
+  const killed = await story({
+    TALLY_CRASH: `${name}:${count}`,
+    ...(name === 'log.before-segment-delete' ? { SWEEP_LINGER: '1' } : {}),
+  });
+  expect(killed.signal, `it never came to ${name}: ${killed.errors}`).toBe('SIGKILL');
+  expect(await story({}), 'after the kill').toMatchObject({ code: 0, errors: '' });
+  expect(await story({ SWEEP_HEALED: '1' }), 'with the projection corrected').toMatchObject({
+    code: 0,
+    errors: '',
+  });
+  check(dir);
+}
 
 /** Compares the files with plain SQL: nothing of the flow is used to check the flow. */
-function check(): void {
+function check(dir: string): void {
   using source = new DatabaseSync(join(dir, 'source.db'), { readOnly: true });
   using target = new DatabaseSync(join(dir, 'target.db'), { readOnly: true });
   const owned = source.prepare('SELECT key, n, chain FROM counters ORDER BY key').all();
