@@ -24,7 +24,8 @@ export interface LeaseOptions {
   readonly ttlMs?: number;
   /** The epoch given is greater than this. */
   readonly floor?: number;
-  readonly signal: AbortSignal;
+  /** Not given: only the loss of the lease ends its signal. */
+  readonly signal?: AbortSignal;
 }
 
 /** A lease that is held and renewed until it is released or lost. */
@@ -81,7 +82,7 @@ export async function workUnderLease(
       return;
     } catch (error) {
       const remembered = epochAbove(error, lease.epoch);
-      if (remembered === undefined || options.signal.aborted || lifts >= LIFTS_MAX) throw error;
+      if (remembered === undefined || options.signal?.aborted === true || lifts >= LIFTS_MAX) throw error;
       floor = remembered;
     }
   }
@@ -180,11 +181,11 @@ class Renewal {
 }
 
 function held(options: LeaseOptions, epoch: number, renewal: Renewal): HeldLease {
-  const { ledger, lease } = options;
+  const { ledger, lease, signal } = options;
   return {
     epoch,
     guard: { kind: 'guard', lease, epoch },
-    signal: AbortSignal.any([options.signal, renewal.lost]),
+    signal: signal === undefined ? renewal.lost : AbortSignal.any([signal, renewal.lost]),
     async check() {
       renewal.lost.throwIfAborted();
       await ledger.commit([{ kind: 'guard', lease, epoch }]).catch((error: unknown) => {

@@ -15,7 +15,6 @@ export interface MembershipOptions {
   readonly owner: string;
   readonly isDead: (owner: string) => boolean;
   readonly leaseMs: number;
-  readonly signal: AbortSignal;
 }
 
 /** A worker among others: its lease, by which they see that it is there. */

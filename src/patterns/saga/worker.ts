@@ -5,7 +5,7 @@ import type { SagaBook } from './book.ts';
 import { claim } from './claim.ts';
 import type { SagaDefinition } from './definition.ts';
 import { errorRecord } from './journal.ts';
-import { join, type Member, type MembershipOptions, Watch } from './membership.ts';
+import { join, type Member, Watch } from './membership.ts';
 import { Places } from './places.ts';
 import { isEnd, parseRecord, type SagaRecord } from './record.ts';
 import type { Registry } from './registry.ts';
@@ -64,7 +64,7 @@ export class SagaWorker {
       ...options,
       enter: (saga, step, max) => this.#places.enter(`${saga}/${step}`, max),
     };
-    this.#watch = new Watch(this.#membership(this.#stopping.signal));
+    this.#watch = new Watch(options);
     this.#life = this.#live();
   }
 
@@ -133,21 +133,17 @@ export class SagaWorker {
     await this.#member?.lease.release();
   }
 
-  #membership(signal: AbortSignal): MembershipOptions {
-    return { ...this.#options, signal };
-  }
-
   /** Joins the workers, and again whenever its lease was lost. */
   async #live(): Promise<void> {
     const { clock, random } = this.#options;
     const { signal } = this.#stopping;
     for (let attempt = 1; !signal.aborted; attempt += 1) {
       try {
-        this.#member = await join(this.#membership(new AbortController().signal));
+        this.#member = await join(this.#options);
         attempt = 0;
-        this.#watch = new Watch(this.#membership(signal));
+        this.#watch = new Watch(this.#options);
         this.#lookNow();
-        await aborted(AbortSignal.any([this.#member.lease.signal, signal]));
+        await oneAborted(this.#member.lease.signal, signal);
         if (signal.aborted) return;
         this.#member = undefined;
         for (const run of this.#runs.values()) run.lose(lostLease());
@@ -269,9 +265,15 @@ function lostLease(): TallyError {
   });
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
+/**
+ * Resolves when one of the signals aborts. Not by `AbortSignal.any`: Node keeps a signal of several, and all that its
+ * listeners reach, for as long as none of them has aborted.
+ */
+async function oneAborted(...signals: readonly AbortSignal[]): Promise<void> {
+  if (signals.some(({ aborted }) => aborted)) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const wake = (): void => resolve();
+  for (const signal of signals) signal.addEventListener('abort', wake, { once: true });
+  await promise;
+  for (const signal of signals) signal.removeEventListener('abort', wake);
 }
