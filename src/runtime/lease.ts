@@ -82,7 +82,8 @@ export async function workUnderLease(
       return;
     } catch (error) {
       const remembered = epochAbove(error, lease.epoch);
-      if (remembered === undefined || options.signal?.aborted === true || lifts >= LIFTS_MAX) throw error;
+      if (remembered === undefined || options.signal?.aborted === true || lifts >= LIFTS_MAX)
+        throw error;
       floor = remembered;
     }
   }

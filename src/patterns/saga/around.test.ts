@@ -254,7 +254,7 @@ test('of one key only so many run at the same time, whatever worker has them', a
   expect(most).toBe(1);
 });
 
-test('a step of which only so many may be under way has the others wait, in order', async () => {
+test('of a step only so many are under way at the same time, over all workers; the others wait', async () => {
   let [running, most] = [0, 0];
   let clock: VirtualClock | undefined;
   const definition = saga<number>('narrow')
@@ -270,11 +270,148 @@ test('a step of which only so many may be under way has the others wait, in orde
     .end();
   const world = await bench([definition]);
   ({ clock } = world);
+  const other = world.other([definition]);
+  await world.clock.advance(1_000);
   const handles = await world.after(
-    Promise.all([0, 1, 2, 3, 4].map((input) => world.engine.start(definition, { input }))),
+    Promise.all(
+      [0, 1, 2, 3, 4, 5].map((input) =>
+        (input % 2 === 0 ? world.engine : other).start(definition, { input }),
+      ),
+    ),
   );
   await world.after(Promise.all(handles.map((handle) => handle.result())));
   expect(most).toBe(2);
+  expect(world.state.ledger.spaces.get('saga/place')?.size).toBe(0);
+});
+
+test('a place in a step that a dead worker left is free once its saga is in other hands', async () => {
+  const started: string[] = [];
+  const never = Promise.withResolvers<null>();
+  const definition = saga<boolean>('narrow')
+    .step('work', {
+      concurrency: 1,
+      do: async ({ saga: { id }, input, fence }) => {
+        started.push(`${id} ${fence}`);
+        return input && fence === 1 ? await never.promise : null;
+      },
+      ...none,
+    })
+    .end();
+  const world = await bench([definition]);
+  const doomed = memoryLedger({ state: world.state });
+  const dead = world.other([definition], { ledger: doomed });
+  await world.clock.advance(100);
+  await world.after(dead.start(definition, { id: 'held', input: true }));
+  await world.clock.advance(100);
+  const waiting = await world.after(world.engine.start(definition, { id: 'next', input: false }));
+  await world.clock.advance(1_000);
+  expect(started).toEqual(['held 1']);
+  doomed.crash();
+  expect(await world.after(waiting.result())).toMatchObject({ status: 'completed' });
+  expect(await world.after(world.engine.result(definition, 'held'))).toMatchObject({
+    status: 'completed',
+  });
+  expect(started.toSorted()).toEqual(['held 1', 'held 2', 'next 1']);
+  expect(world.state.ledger.spaces.get('saga/place')?.size).toBe(0);
+});
+
+test('a saga that waits for a place in a step can be cancelled, and leaves the line', async () => {
+  let clock: VirtualClock | undefined;
+  const definition = saga<null>('narrow')
+    .step('work', { concurrency: 1, do: () => clock?.sleep(20_000), ...none })
+    .end();
+  const world = await bench([definition]);
+  ({ clock } = world);
+  const start = (id: string) => world.after(world.engine.start(definition, { id, input: null }));
+  const [first, second, third] = [await start('a'), await start('b'), await start('c')];
+  await world.clock.advance(1_000);
+  await world.after(world.engine.cancel('b', 'too long'));
+  expect(await world.after(second.result({ within: '2s' }))).toMatchObject({
+    status: 'compensated',
+  });
+  for (const { result } of [first, third])
+    expect(await world.after(result())).toMatchObject({ status: 'completed' });
+});
+
+test('of sagas that wait for room the greater priority starts first, then who waits the longest', async () => {
+  const order: string[] = [];
+  let clock: VirtualClock | undefined;
+  const definition = saga<null>('queued')
+    .step('work', {
+      do: async ({ saga: { id } }) => {
+        order.push(id);
+        await clock?.sleep(1_000);
+      },
+      ...none,
+    })
+    .end();
+  const world = await bench([definition], { runningMax: 1 });
+  ({ clock } = world);
+  const handles = [];
+  for (const [id, priority] of [
+    ['first', 0],
+    ['low', 1],
+    ['normal-1', 5],
+    ['normal-2', 5],
+    ['high', 9],
+  ] as const) {
+    handles.push(await world.after(world.engine.start(definition, { id, input: null, priority })));
+    await world.clock.advance(1);
+  }
+  expect(world.engine.running).toBe(1);
+  // As long as greater ones come, a lower one waits: there is no ageing.
+  await world.clock.advance(2_300);
+  handles.push(
+    await world.after(world.engine.start(definition, { id: 'later', input: null, priority: 8 })),
+  );
+  for (const { result } of handles) await world.after(result());
+  expect(order).toEqual(['first', 'high', 'normal-1', 'later', 'normal-2', 'low']);
+});
+
+test('a worker has no more sagas in its hands than it may, however many wait', async () => {
+  let [running, most] = [0, 0];
+  let clock: VirtualClock | undefined;
+  const definition = saga<null>('many')
+    .step('work', {
+      do: async () => {
+        most = Math.max(most, (running += 1));
+        await clock?.sleep(50);
+        running -= 1;
+      },
+      ...none,
+    })
+    .end();
+  const world = await bench([definition], { runningMax: 3 });
+  ({ clock } = world);
+  const handles = await world.after(
+    Promise.all(
+      Array.from({ length: 40 }, (_, number) =>
+        world.engine.start(definition, { id: `s${number}`, input: null }),
+      ),
+    ),
+  );
+  await world.after(Promise.all(handles.map((handle) => handle.result())));
+  expect(most).toBe(3);
+});
+
+test('a worker without room still hears that a saga of its own is cancelled by another process', async () => {
+  const definition = saga<null>('long')
+    .step('work', {
+      timeout: '1h',
+      do: ({ signal }) =>
+        new Promise((_, reject) =>
+          signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }),
+        ),
+      ...none,
+    })
+    .end();
+  const world = await bench([definition], { runningMax: 1 });
+  const handle = await world.after(world.engine.start(definition, { id: 'a', input: null }));
+  const asker = world.other([definition], { run: false });
+  await world.after(asker.cancel('a', 'by hand'));
+  expect(await world.after(handle.result({ within: '5s' }))).toMatchObject({
+    status: 'compensated',
+  });
 });
 
 test('a choice and a loop are decided once, and decided the same after another worker took over', async () => {

@@ -93,7 +93,10 @@ export interface StepOptions<Context, Result> {
   readonly retry?: RetryPolicy;
   /** How long one attempt may take. Default 30 s. */
   readonly timeout?: Duration;
-  /** How many sagas of one worker may be in this step at the same time. */
+  /**
+   * How many sagas of this definition's name may be in this step at the same time, over all workers. Costs a commit of
+   * its own for each attempt. Its undo is not limited.
+   */
   readonly concurrency?: number;
 }
 

@@ -230,13 +230,17 @@ export class SagaEngine implements AsyncDisposable {
     },
   ): Promise<{ readonly kind: 'created' | 'existed'; readonly head: Head }> {
     this.#registry.add(definition);
-    const worker = this.#worker?.vacancy;
-    const started = await startSaga(this.#options, definition, { ...options, worker });
-    if (started.kind === 'existed') return started;
-    this.#observe({ kind: 'started', id: options.id, saga: definition.name });
-    if (started.book === undefined) this.#worker?.lookSoon();
-    else this.#worker?.adopt(definition, started.book, true);
-    return started;
+    const worker = this.#worker?.reserve();
+    try {
+      const started = await startSaga(this.#options, definition, { ...options, worker });
+      if (started.kind === 'existed') return started;
+      this.#observe({ kind: 'started', id: options.id, saga: definition.name });
+      if (started.book === undefined) this.#worker?.lookSoon();
+      else this.#worker?.adopt(definition, started.book, true);
+      return started;
+    } finally {
+      if (worker !== undefined) this.#worker?.settle();
+    }
   }
 
   async #startChild(

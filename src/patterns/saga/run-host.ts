@@ -2,6 +2,7 @@ import type { Clock, Random } from '../../ports/clock.ts';
 import type { Ledger } from '../../ports/ledger.ts';
 import type { SagaDefinition } from './definition.ts';
 import type { SagaObserver } from './observer.ts';
+import type { Place, PlaceRequest } from './places.ts';
 import type { Head } from './record.ts';
 
 /** What a running saga needs of the worker that runs it. */
@@ -18,6 +19,6 @@ export interface RunHost {
     parent: NonNullable<Head['parent']>,
   ): Promise<{ readonly head: Head; readonly results: unknown }>;
   cancelChild(id: string, reason: string): Promise<void>;
-  /** Waits for a place in a step that only so many may be in; returns how to leave it. */
-  enter(saga: string, step: string, concurrency: number): Promise<() => void>;
+  /** Waits for a place in a step that only so many may be in. Throws when its signal aborts. */
+  enter(request: PlaceRequest): Promise<Place>;
 }

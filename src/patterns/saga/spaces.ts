@@ -12,6 +12,7 @@ import { checkString } from '../../core/options.ts';
  *   saga/parked   ID                     that a person is needed
  *   saga/ended    TIME/ID                when it may be forgotten
  *   saga/slot     DEFINITION/KEY/NUMBER  the saga that takes one of the places of its key
+ *   saga/place    DEFINITION/STEP/NUMBER the saga that takes one of the places in a step, and in which epoch
  */
 export const RECORDS = 'saga/record';
 export const PAGES = 'saga/page';
@@ -22,6 +23,7 @@ export const MAIL = 'saga/mail';
 export const PARKED = 'saga/parked';
 export const ENDED = 'saga/ended';
 export const SLOTS = 'saga/slot';
+export const PLACES = 'saga/place';
 
 /** Leases of workers are named so, with the number of a place. */
 export const WORKER_LEASE = 'saga/worker/';

@@ -8,8 +8,10 @@ import { contextOf, recorded } from './context.ts';
 import type { Probed } from './definition.ts';
 import { failBecauseOf, parkBecauseOf, recordedError } from './failures.ts';
 import type { ErrorRecord } from './journal.ts';
+import type { Place } from './places.ts';
 import type { Action } from './plan.ts';
 import type { SagaRun } from './run.ts';
+import { PLACES } from './spaces.ts';
 import { stepState } from './state.ts';
 
 type Do = Extract<Action, { kind: 'do' }>;
@@ -23,35 +25,67 @@ export async function runStep(
   action: Do,
   controller: AbortController,
 ): Promise<void> {
+  const place = await enter(run, action, controller.signal);
+  if (place === undefined) return;
+  try {
+    await perform(run, action, controller);
+    if (place.key === undefined || run.isLost) return;
+    // In one step with what was recorded: a place is free exactly when its step is known to be over.
+    run.book.also({ kind: 'delete', space: PLACES, key: place.key });
+    await run.book.flush();
+  } finally {
+    place.leave();
+  }
+}
+
+/** A place in the step; undefined if it was told to stop while it waited. */
+async function enter(
+  { book, host }: SagaRun,
+  { node, path }: Do,
+  signal: AbortSignal,
+): Promise<Place | undefined> {
+  const { id, saga, epoch } = book.head;
+  try {
+    return await host.enter({
+      saga,
+      step: node.name,
+      max: node.concurrency,
+      id,
+      path,
+      epoch,
+      signal,
+    });
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    throw error;
+  }
+}
+
+async function perform(run: SagaRun, action: Do, controller: AbortController): Promise<void> {
   const { book, host } = run;
   const { node, path } = action;
-  const leave = await host.enter(book.head.saga, node.name, node.concurrency);
-  try {
-    await book.flush();
-    if (controller.signal.aborted || book.state.direction === 'back') return;
-    const number = stepState(book.state, path).attempts + 1;
-    point('saga.before-do');
-    const attempted = await attempt({
-      clock: host.clock,
-      timeoutMs: node.timeoutMs,
-      path,
-      evidence: book.state.evidence,
-      controller,
-      work: (signal) => node.do(contextOf(run, action, number, signal)),
-    });
-    point('saga.after-do-before-record');
-    if (run.isLost) return;
-    if (attempted.kind === 'returned') {
-      const error = recordDone(run, action, number, attempted.value, attempted.evidence);
-      if (error !== undefined) await noMore(run, action, number, error);
-      return;
-    }
-    if (attempted.kind === 'stray')
-      host.observe({ kind: 'stray', id: run.id, saga: book.head.saga, path });
-    await recordFailed(run, action, number, attempted.error);
-  } finally {
-    leave();
+  await book.flush();
+  if (controller.signal.aborted || book.state.direction === 'back') return;
+  const number = stepState(book.state, path).attempts + 1;
+  point('saga.before-do');
+  const attempted = await attempt({
+    clock: host.clock,
+    timeoutMs: node.timeoutMs,
+    path,
+    evidence: book.state.evidence,
+    controller,
+    work: (signal) => node.do(contextOf(run, action, number, signal)),
+  });
+  point('saga.after-do-before-record');
+  if (run.isLost) return;
+  if (attempted.kind === 'returned') {
+    const error = recordDone(run, action, number, attempted.value, attempted.evidence);
+    if (error !== undefined) await noMore(run, action, number, error);
+    return;
   }
+  if (attempted.kind === 'stray')
+    host.observe({ kind: 'stray', id: run.id, saga: book.head.saga, path });
+  await recordFailed(run, action, number, attempted.error);
 }
 
 /** Records what a step returned. Returns the error if that cannot be recorded: the step has taken effect all the same. */

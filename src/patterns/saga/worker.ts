@@ -18,6 +18,8 @@ import { OWNED, READY, RECORDS, timeKey, timeOf, TIMERS } from './spaces.ts';
 const LOOK_MS = 500;
 /** Sagas that one look takes up at most; it looks again at once while there are more. */
 const TAKEN_PER_LOOK_MAX = 256;
+/** Wake-ups that one look of a worker without room goes through. */
+const POKED_PER_LOOK_MAX = 1_000;
 /** How long sagas that are under way are waited for when a worker stops, before they are told to. */
 const DRAIN_MS = 5_000;
 /** How often a worker looks for what it lost sight of, and forgets ended sagas that are old enough. */
@@ -44,8 +46,12 @@ export interface WorkerOptions extends Omit<RunHost, 'enter'> {
 export class SagaWorker {
   readonly #options: WorkerOptions;
   readonly #host: RunHost;
-  readonly #places = new Places();
   readonly #runs = new Map<string, SagaRun>();
+  /** Sagas that are about to be in its hands. */
+  #reserved = 0;
+  /** Whether sagas may wait in the ledger for a place here: then a new one waits behind those before it. */
+  #isBehind = false;
+  #pokedUpTo: string | undefined;
   readonly #driving = new Set<Promise<void>>();
   readonly #unknown = new Set<string>();
   readonly #stopping = new AbortController();
@@ -60,10 +66,8 @@ export class SagaWorker {
 
   constructor(options: WorkerOptions) {
     this.#options = options;
-    this.#host = {
-      ...options,
-      enter: (saga, step, max) => this.#places.enter(`${saga}/${step}`, max),
-    };
+    const places = new Places(options);
+    this.#host = { ...options, enter: (request) => places.enter(request) };
     this.#watch = new Watch(options);
     this.#life = this.#live();
   }
@@ -73,11 +77,28 @@ export class SagaWorker {
     return this.#runs.size;
   }
 
-  /** The name under which it may take one more; undefined while it is at its bound, or nobody among the others. */
-  get vacancy(): string | undefined {
-    if (this.#stopping.signal.aborted || this.#runs.size >= this.#options.runningMax)
-      return undefined;
-    return this.#member?.id;
+  /**
+   * The name under which a saga may be started here, and a place for it; undefined while there is none, or others wait
+   * for one, or it is nobody among the others. The place is given back by {@link SagaWorker.settle}.
+   */
+  reserve(): string | undefined {
+    const member = this.#member?.id;
+    if (member === undefined) return undefined;
+    this.#isBehind ||= this.#room === 0;
+    if (this.#isBehind) return undefined;
+    this.#reserved += 1;
+    return member;
+  }
+
+  /** What was reserved is in its hands now, or is not needed. */
+  settle(): void {
+    this.#reserved -= 1;
+  }
+
+  /** How many more it may take. */
+  get #room(): number {
+    if (this.#stopping.signal.aborted || this.#member === undefined) return 0;
+    return Math.max(0, this.#options.runningMax - this.#runs.size - this.#reserved);
   }
 
   run(id: string): SagaRun | undefined {
@@ -184,7 +205,8 @@ export class SagaWorker {
     const { ledger, clock } = this.#options;
     const self = this.#member?.id;
     if (self === undefined || this.#stopping.signal.aborted) return;
-    await this.#takeAll(READY);
+    this.#isBehind = (await this.#takeAll(READY)) === 'full';
+    if (this.#isBehind) await this.#pokeSome();
     await this.#takeAll(TIMERS, timeKey(clock.nowMs() + 1));
     for (const owner of await this.#watch.gone(self))
       await this.#takeAll(OWNED, undefined, `${owner}/`);
@@ -196,31 +218,64 @@ export class SagaWorker {
     await forgetEnded(ledger, clock.nowMs());
   }
 
-  /** Takes up what a space lists, in its order, up to a key, as far as there is room. */
-  async #takeAll(space: string, below?: string, prefix?: string): Promise<void> {
+  /**
+   * Takes up what a space lists, in its order, up to a key, as far as there is room; whether it saw all. No more at a time
+   * than there is room for: what comes first in the list comes first here, unless it cannot be taken.
+   */
+  async #takeAll(space: string, below?: string, prefix?: string): Promise<'all' | 'full'> {
     let after: string | undefined;
-    while (this.vacancy !== undefined) {
+    for (;;) {
+      if (this.#room === 0) return 'full';
       const records = await this.#options.ledger.list(space, {
         limit: TAKEN_PER_LOOK_MAX,
         ...(prefix === undefined ? {} : { prefix }),
         ...(after === undefined ? {} : { after }),
       });
       const due = records.filter(({ key }) => below === undefined || key < below);
-      await Promise.all(due.map((record) => this.#take(space, record)));
+      for (let taken = 0; taken < due.length;) {
+        const room = this.#room;
+        if (room === 0) return 'full';
+        const some = due.slice(taken, taken + room);
+        taken += some.length;
+        await Promise.all(some.map((record) => this.#take(space, record)));
+      }
       after = records.at(-1)?.key;
-      if (due.length < TAKEN_PER_LOOK_MAX) return;
+      if (due.length < TAKEN_PER_LOOK_MAX) return 'all';
     }
   }
 
+  /**
+   * Tells sagas here that something has come for them, while there is no room for others: some of the list at each look,
+   * where that of a crowded ledger is long.
+   */
+  async #pokeSome(): Promise<void> {
+    const after = this.#pokedUpTo;
+    const records = await this.#options.ledger.list(READY, {
+      limit: POKED_PER_LOOK_MAX,
+      ...(after === undefined ? {} : { after }),
+    });
+    for (const { key, value: id } of records) this.#runs.get(id)?.poke(key);
+    this.#pokedUpTo = records.length < POKED_PER_LOOK_MAX ? undefined : records.at(-1)?.key;
+  }
+
   async #take(space: string, { key, value: id }: LedgerRecord): Promise<void> {
-    const { ledger, registry, observe } = this.#options;
     const here = this.#runs.get(id);
     if (here !== undefined) {
       // It stays listed until the saga is in nobody's hands, and is claimed after it was read: no wake-up is lost.
       if (space === READY) here.poke(key);
       return;
     }
-    if (this.#unknown.has(id) || this.vacancy === undefined) return;
+    if (this.#unknown.has(id) || this.#room === 0) return;
+    this.#reserved += 1;
+    try {
+      await this.#claim(space, key, id);
+    } finally {
+      this.#reserved -= 1;
+    }
+  }
+
+  async #claim(space: string, key: string, id: string): Promise<void> {
+    const { ledger, registry, observe } = this.#options;
     const found = await ledger.get(RECORDS, id);
     const record = found === undefined ? undefined : parseRecord(found);
     if (record === undefined || isEnd(record.head.status) || record.head.status === 'parked') {
@@ -237,8 +292,8 @@ export class SagaWorker {
       observe({ kind: 'unknown-definition', id, saga, version, why: known.kind });
       return;
     }
-    const worker = this.vacancy;
-    if (worker === undefined || this.#runs.has(id)) return;
+    const worker = this.#member?.id;
+    if (worker === undefined || this.#stopping.signal.aborted || this.#runs.has(id)) return;
     const { definition } = known;
     const book = await claim({
       parts: this.#host,
