@@ -329,8 +329,8 @@ test('a saga that waits for a place in a step can be cancelled, and leaves the l
   expect(await world.after(second.result({ within: '2s' }))).toMatchObject({
     status: 'compensated',
   });
-  for (const { result } of [first, third])
-    expect(await world.after(result())).toMatchObject({ status: 'completed' });
+  for (const handle of [first, third])
+    expect(await world.after(handle.result())).toMatchObject({ status: 'completed' });
 });
 
 test('of sagas that wait for room the greater priority starts first, then who waits the longest', async () => {
@@ -364,7 +364,7 @@ test('of sagas that wait for room the greater priority starts first, then who wa
   handles.push(
     await world.after(world.engine.start(definition, { id: 'later', input: null, priority: 8 })),
   );
-  for (const { result } of handles) await world.after(result());
+  for (const handle of handles) await world.after(handle.result());
   expect(order).toEqual(['first', 'high', 'normal-1', 'later', 'normal-2', 'low']);
 });
 
@@ -465,6 +465,26 @@ test('a schedule starts its saga once for each moment, with any number of worker
   await world.clock.advance(3 * 120_000);
   expect(started.length).toBe(4);
   expect(new Set(started).size).toBe(4);
+});
+
+test('a schedule by the clock starts its saga at the hour of its time zone, once for all workers', async () => {
+  const started: string[] = [];
+  const nightly = saga<number>('nightly')
+    .step('work', { do: ({ input }) => started.push(new Date(input).toISOString()), ...none })
+    .end();
+  const schedules = {
+    nightly: {
+      saga: nightly,
+      cron: '20 23 * * *',
+      timeZone: 'Europe/Berlin',
+      input: (atMs: number) => atMs as never,
+    },
+  };
+  const world = await bench([], { schedules });
+  world.other([], { schedules });
+  await world.clock.advance(600_000);
+  // Virtual time begins at 22:13 UTC: what the day before missed is made up for.
+  expect(started).toEqual(['2023-11-13T22:20:00.000Z', '2023-11-14T22:20:00.000Z']);
 });
 
 test('an undo that throws for ever parks the saga; a person takes it up again, and the rest is undone', async () => {
@@ -637,6 +657,77 @@ test('while the ledger is full a saga waits, and nothing that was done is done a
   world.state.hook = undefined;
   expect(await outcome).toMatchObject({ status: 'completed', results: { one: 1, two: 2 } });
   expect(runs).toBe(2);
+});
+
+test('while the ledger is full for longer than a lease, nothing starts, nothing is lost, and no result is doubled', async () => {
+  let isFull = false;
+  const runs: string[] = [];
+  const definition = saga<null>('full')
+    .step('one', {
+      do: ({ attempt }) => {
+        isFull ||= runs.length === 0;
+        runs.push(`one ${attempt}`);
+        return 1;
+      },
+      ...none,
+    })
+    .step('two', { do: () => runs.push('two'), ...none })
+    .end();
+  const world = await bench([definition]);
+  world.state.hook = {
+    before: ({ operation }) => {
+      if (isFull && operation === 'commit')
+        throw new TallyError('STORE_FULL', { what: 'the disk is full' });
+    },
+  };
+  await world.after(world.engine.start(definition, { id: 'a', input: null }));
+  await world.clock.advance(60_000);
+  await expect(
+    world.after(world.engine.start(definition, { id: 'b', input: null })),
+  ).rejects.toMatchObject({ code: 'STORE_FULL' });
+  expect(runs).toEqual(['one 1']);
+  isFull = false;
+  expect(await world.after(world.engine.result(definition, 'a'))).toMatchObject({
+    status: 'completed',
+  });
+  // What the first attempt returned could not be kept: it is called again, under the same key, and recorded once.
+  expect(runs).toEqual(['one 1', 'one 2', 'two']);
+  const { history } = await world.after(world.engine.show('a'));
+  expect(history.filter((entry) => entry.kind === 'done' && entry.path === 'one')).toHaveLength(1);
+  await expect(world.after(world.engine.show('b'))).rejects.toMatchObject({ code: 'SAGA_UNKNOWN' });
+});
+
+test('a clock that jumps back by a year delays what is timed by it, and loses and doubles nothing', async () => {
+  const runs: string[] = [];
+  let backMs = 0;
+  const definition = saga<null>('back')
+    .sleep('night', '10m')
+    .retriable('end', { do: () => runs.push('end') })
+    .end();
+  const world = await bench([definition]);
+  await world.after(world.engine.close());
+  const clock = { ...clockOf(world.clock), nowMs: () => world.clock.nowMs() - backMs };
+  const engine = world.other([definition], { clock });
+  await world.clock.advance(1_000);
+  await world.after(engine.start(definition, { id: 'a', input: null }));
+  await world.clock.advance(1_000);
+  backMs = 365 * 86_400_000;
+  await world.clock.advance(3_600_000);
+  expect((await world.after(engine.show('a'))).status).toBe('waiting');
+  // A lease is renewed by the wall clock, and judged by the monotonic one: nobody looks dead, and new sagas go on.
+  const handle = await world.after(
+    engine.start(
+      saga<null>('other')
+        .retriable('act', { do: () => 1 })
+        .end(),
+      { input: null },
+    ),
+  );
+  expect(await world.after(handle.result())).toMatchObject({ status: 'completed' });
+  backMs = 0;
+  expect(await world.after(engine.result(definition, 'a'))).toMatchObject({ status: 'completed' });
+  expect(runs).toEqual(['end']);
+  expect(world.events.filter(({ kind }) => kind === 'taken')).toEqual([]);
 });
 
 test('a clock that jumps by a year makes nobody look dead, and fires what is due by it', async () => {
