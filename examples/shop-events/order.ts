@@ -1,15 +1,20 @@
 import { decider, refuse, type Decider } from 'tallystick/events';
 import { z } from 'zod';
 
-const line = z.object({
+/** One product of an order, and what one piece of it costs. */
+export type OrderLine = {
+  readonly sku: string;
+  readonly title: string;
+  readonly quantity: number;
+  readonly cents: number;
+};
+
+const line: z.ZodType<OrderLine> = z.object({
   sku: z.string().min(1).max(100),
   title: z.string().min(1).max(200),
   quantity: z.number().int().positive().max(10_000),
   cents: z.number().int().nonnegative().max(100_000_000),
 });
-
-/** One product of an order, and what one piece of it costs. */
-export type OrderLine = z.infer<typeof line>;
 
 /** An order, as its events make it. What came back is taken from the lines. */
 export type Order = {
@@ -27,20 +32,21 @@ const lines = z
     'a product is in two lines',
   );
 
-const orderCommand = z.discriminatedUnion('kind', [
+/** What can be asked of an order. */
+export type OrderCommand =
+  | { readonly kind: 'place'; readonly customer: string; readonly lines: OrderLine[] }
+  | { readonly kind: 'pay' | 'ship' | 'cancel' }
+  | { readonly kind: 'send-back'; readonly sku: string; readonly quantity: number };
+
+const orderCommand: z.ZodType<OrderCommand> = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('place'), customer: z.string().min(1).max(100), lines }),
-  z.object({ kind: z.literal('pay') }),
-  z.object({ kind: z.literal('ship') }),
-  z.object({ kind: z.literal('cancel') }),
+  z.object({ kind: z.literal(['pay', 'ship', 'cancel']) }),
   z.object({
     kind: z.literal('send-back'),
     sku: z.string().min(1),
     quantity: z.number().int().positive(),
   }),
 ]);
-
-/** What can be asked of an order. */
-export type OrderCommand = z.infer<typeof orderCommand>;
 
 /** What can happen to an order. */
 export type OrderEvent =

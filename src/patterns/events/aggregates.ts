@@ -23,11 +23,14 @@ import type { Decider } from './decider.ts';
 import type { DeciderTypes } from './event.ts';
 import { beforeAll, evolved, replay, type Replayed, type ReplayRange } from './replay.ts';
 import { dueSnapshot, stateOf, type Snapshots } from './snapshots.ts';
+import { appendWithRows, type Decided, type WithRows } from './with-rows.ts';
 
 /** Where aggregates live, and what they are run with. */
-export interface AggregatesOptions<Tx = never> {
+export interface AggregatesOptions<Types extends DeciderTypes = DeciderTypes, Tx = never> {
   /** The store's event store: `app.stores.bank.events`. */
   readonly events: EventStore<Tx>;
+  /** Rows that are written in the transaction of the events: a read model that is never behind. Default: none. */
+  readonly inline?: WithRows<Types, Tx>;
   /** Turns a position of it into evidence: `(position) => app.evidenceAt('bank', position)`. Without it there is none. */
   readonly evidenceAt?: (position: number) => Evidence | Promise<Evidence>;
   /** Where states are kept, for deciders with a snapshot policy. */
@@ -111,6 +114,7 @@ const CONFLICT_BACKOFF: Backoff = { firstMs: 2, maxMs: 100, factor: 2 };
 
 const optionNames = [
   'events',
+  'inline',
   'evidenceAt',
   'snapshots',
   'onSnapshotError',
@@ -137,7 +141,7 @@ const AGGREGATE_ID_CHARACTERS_MAX = 400;
  */
 export function aggregates<Types extends DeciderTypes, Tx = never>(
   decider: Decider<Types>,
-  options: AggregatesOptions<Tx>,
+  options: AggregatesOptions<Types, Tx>,
 ): Aggregates<Types> {
   checkOptions(options, optionNames, 'aggregates');
   if (options.attemptsMax !== undefined)
@@ -166,12 +170,12 @@ interface Work<Types extends DeciderTypes> {
   readonly options: HandleOptions;
 }
 
-class StoredAggregates<Types extends DeciderTypes> implements Aggregates<Types> {
+class StoredAggregates<Types extends DeciderTypes, Tx> implements Aggregates<Types> {
   readonly #decider: Decider<Types>;
-  readonly #options: AggregatesOptions<unknown>;
+  readonly #options: AggregatesOptions<Types, Tx>;
   readonly #turns = new Turns();
 
-  constructor(decider: Decider<Types>, options: AggregatesOptions<unknown>) {
+  constructor(decider: Decider<Types>, options: AggregatesOptions<Types, Tx>) {
     this.#decider = decider;
     this.#options = options;
   }
@@ -283,21 +287,39 @@ class StoredAggregates<Types extends DeciderTypes> implements Aggregates<Types> 
       };
     point('command.before-append');
     const written = this.#written(work, events);
-    const appended = await this.#options.events.append(stream, written, {
-      expected: loaded.version,
-    });
+    const version = loaded.version + events.length;
+    const appended = await this.#append({ stream, command, events, state, version }, written);
     point('command.after-append-before-answer');
     // The store had these ids: the same command came through elsewhere between the look and the append.
     if (appended.repeated) {
       const first = await this.#options.events.find(eventId(work.id, 0));
       return this.#recorded(work, must(first, `the first event of ${work.id}`));
     }
-    const last = { id: eventId(work.id, events.length - 1), position: appended.position, atMs: 0 };
+    const last = { id: eventId(work.id, events.length - 1), position: 0, atMs: 0 };
     await this.#keep(stream, { state, version: appended.version, last }, loaded.keptVersion);
     return {
       ...outcome<Types>(stream, appended.version, events, state, false),
-      evidence: await this.#evidenceAt(appended.position),
+      evidence: await appended.evidence(),
     };
+  }
+
+  /** Appends what was decided, by itself or with the application's rows. */
+  async #append(
+    decided: Decided<Types>,
+    written: readonly NewEvent[],
+  ): Promise<{
+    readonly version: number;
+    readonly repeated: boolean;
+    readonly evidence: () => Promise<Evidence>;
+  }> {
+    const { events, inline } = this.#options;
+    if (inline !== undefined) {
+      const done = await appendWithRows(events, inline, decided, written);
+      return { ...done, evidence: async () => done.evidence };
+    }
+    const expected = decided.version - written.length;
+    const done = await events.append(decided.stream, written, { expected });
+    return { ...done, evidence: () => this.#evidenceAt(done.position) };
   }
 
   /** What came before a snapshot was not read: a command with a key, or an earlier attempt, may be in it. */

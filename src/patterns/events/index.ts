@@ -33,3 +33,4 @@ export {
 export type { ReplayRange } from './replay.ts';
 export { keyValueSnapshots, type Snapshot, type Snapshots } from './snapshots.ts';
 export type { EventTypes, WrittenEvent } from './upcast.ts';
+export type { Decided, WithRows } from './with-rows.ts';
