@@ -9,6 +9,7 @@ import {
   ServerUnavailable,
   startKafka,
   startMemcached,
+  startOpenSearch,
   startPostgres,
   startRedis,
 } from '../../servers/index.ts';
@@ -36,6 +37,7 @@ const kinds: Readonly<Record<SharedName, Kind>> = {
   redis: { name: 'Redis', variable: 'TALLY_REDIS_URL', start: startWantedRedis },
   memcached: { name: 'Memcached', variable: 'TALLY_MEMCACHED_URL', start: startMemcached },
   kafka: { name: 'Kafka', variable: 'TALLY_KAFKA_URL', start: startKafka },
+  opensearch: { name: 'OpenSearch', variable: 'TALLY_OPENSEARCH_URL', start: startOpenSearch },
 };
 
 /**
