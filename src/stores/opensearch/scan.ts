@@ -48,7 +48,8 @@ export function openScan(parts: OpenSearchParts): Scan {
         if (hits === undefined) throw unknown(target);
         for (const { _id: id, _source: source } of hits)
           page.push({ key: keyOfId(id), row: rowOf(source) });
-        after = hits.at(-1)?._id;
+        const last = page.at(-1);
+        if (last !== undefined) after = documentId(last.key);
         const isEnd = hits.length < size;
         if (page.length > 0 && (isEnd || page.length >= rowsMax)) {
           yield page;

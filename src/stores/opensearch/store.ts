@@ -1,8 +1,10 @@
+import type { Diagnose } from '../../ports/diagnose.ts';
 import type { Scan } from '../../ports/scan.ts';
 import type { Sink } from '../../ports/sink.ts';
 import type { Store, StoreContext, StoreDefinition } from '../../ports/store.ts';
 import type { Vitals } from '../../ports/vitals.ts';
 import type { OpenSearchClient } from './client.ts';
+import { openDiagnose } from './diagnose.ts';
 import { openLink } from './http/link.ts';
 import { readInfo } from './info.ts';
 import { checkOpenSearchOptions, type OpenSearchOptions } from './options.ts';
@@ -18,6 +20,7 @@ export interface OpenSearchStore extends Store<OpenSearchClient> {
   readonly system: 'opensearch';
   readonly sink: Sink;
   readonly scan: Scan;
+  readonly diagnose: Diagnose;
 }
 
 /**
@@ -52,6 +55,7 @@ class OpenStore implements OpenSearchStore {
   readonly system = 'opensearch';
   readonly sink: Sink;
   readonly scan: Scan;
+  readonly diagnose: Diagnose;
   readonly #parts: OpenSearchParts;
 
   constructor(context: StoreContext, parts: OpenSearchParts) {
@@ -59,6 +63,7 @@ class OpenStore implements OpenSearchStore {
     this.#parts = parts;
     this.sink = new OpenSearchSink(parts);
     this.scan = openScan(parts);
+    this.diagnose = openDiagnose(parts);
   }
 
   get client(): OpenSearchClient {

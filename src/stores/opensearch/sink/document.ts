@@ -102,7 +102,7 @@ function valueText(value: Value, path: string): string {
   if (Array.isArray(value))
     return `[${value.map((item: Value, at) => valueText(item, `${path}[${at}]`)).join(',')}]`;
   const members = Object.entries(value).map(
-    ([name, item]) => `${JSON.stringify(name)}:${valueText(item as Value, `${path}.${name}`)}`,
+    ([name, item]) => `${JSON.stringify(name)}:${valueText(item, `${path}.${name}`)}`,
   );
   return `{${members.join(',')}}`;
 }

@@ -51,21 +51,26 @@ export class FlowRecord {
     const { link, names, where } = this.#parts;
     const path = `/${pathOf(names.flows)}/_doc/${pathOf(this.flow)}`;
     const { body } = await link.request({ method: 'GET', path, query: { realtime: true } });
-    const found = body as {
+    const {
+      found,
+      _seq_no: seqNo,
+      _primary_term: primaryTerm,
+      _source: source,
+    } = body as {
       readonly found?: boolean;
       readonly _seq_no: number;
       readonly _primary_term: number;
       readonly _source: { readonly state: string };
     };
     this.#held = undefined;
-    if (found.found !== true) return undefined;
+    if (found !== true) return undefined;
     let state: FlowState;
     try {
-      state = JSON.parse(found._source.state) as FlowState;
+      state = JSON.parse(source.state) as FlowState;
     } catch {
       throw corruptAnswer('the record of a flow cannot be read', `${where}, ${path}`, '');
     }
-    this.#held = { state, seqNo: found._seq_no, primaryTerm: found._primary_term };
+    this.#held = { state, seqNo, primaryTerm };
     return state;
   }
 

@@ -1,4 +1,4 @@
-import { TallyError } from '../../../core/errors.ts';
+import { must, TallyError } from '../../../core/errors.ts';
 import { refusalError, refusalOf } from '../errors.ts';
 import type { OpenSearchParts } from '../parts.ts';
 import { pathOf } from './names.ts';
@@ -132,7 +132,8 @@ export class Indices {
 
   #checkOthers(found: Readonly<Record<string, FoundIndex>>, { flow, target }: IndexOf): void {
     for (const [index, { mappings }] of Object.entries(found)) {
-      const other = mappings._meta?.tally?.flow;
+      const { _meta: meta } = mappings;
+      const other = meta?.tally?.flow;
       if (other === flow) continue;
       throw new TallyError('CONFIG_INVALID', {
         what:
@@ -199,9 +200,9 @@ export class Indices {
   async #identity(index: string): Promise<string> {
     const at = pathOf(index);
     const settings = await this.#must('GET', `/${at}/_settings`);
-    const { uuid, number_of_shards: shards } = (
-      settings as Readonly<Record<string, { readonly settings: { readonly index: IndexSettings } }>>
-    )[index]?.settings.index as IndexSettings;
+    const held = (settings as Readonly<Record<string, Pick<FoundIndex, 'settings'>>>)[index];
+    const { uuid, number_of_shards: shards } = must(held, `the settings of ${index}`).settings
+      .index;
     const stats = (await this.#must('GET', `/${at}/_stats/docs`, undefined, {
       level: 'shards',
     })) as {

@@ -9,9 +9,11 @@ import type {
 import { decodeCheckpoint } from '../../../ports/checkpoint.ts';
 import type { OpenSearchParts } from '../parts.ts';
 import { sinkSupports } from '../supports.ts';
-import { checkEpoch, FlowRecord, type FlowState } from './flow-record.ts';
+import { checkEpoch, FlowRecord, type FlowState, type HeldGeneration } from './flow-record.ts';
 import { Indices } from './indices.ts';
 import { OpenSearchSinkSession } from './session.ts';
+
+const none: HeldGeneration = { targets: {} };
 
 /** The sink of an OpenSearch: one document for each row, its fence the document's external version. */
 export class OpenSearchSink implements Sink {
@@ -45,7 +47,7 @@ export class OpenSearchSink implements Sink {
     await record.update((state) => {
       checkEpoch(state, { flow, workerEpoch, where: this.#parts.where });
       if (state === undefined) throw record.gone();
-      const { targets: before = {}, checkpoint } = state.generations[generation] ?? {};
+      const { targets: before, checkpoint } = state.generations[generation] ?? none;
       // An index that was there is not: what the checkpoint says of it is no longer true.
       const isWhole = Object.entries(held).every(
         ([target, identity]) => (before[target] ?? identity) === identity,
@@ -101,7 +103,8 @@ export class OpenSearchSink implements Sink {
     const { flow, generation, workerEpoch } = options;
     return record.update((state) => {
       checkEpoch(state, { flow, workerEpoch, where: this.#parts.where });
-      const { current, generations, ...held } = state ?? { current: generation, generations: {} };
+      const first: FlowState = { workerEpoch, current: generation, generations: {} };
+      const { current, generations, ...held } = state ?? first;
       return {
         ...held,
         current,
@@ -134,7 +137,7 @@ export class OpenSearchSink implements Sink {
 
   /** The generation that readers see: in the middle of a switch, what the aliases say. */
   async #seen({ current, switching, generations }: FlowState): Promise<number> {
-    const held = generations[String(switching ?? current)];
+    const held = generations[switching ?? current];
     const [target] = Object.keys(held?.targets ?? {});
     if (switching === undefined || target === undefined) return current;
     return (await this.#indices.readersOf(target)) ?? current;
