@@ -96,4 +96,6 @@ test.skipIf(!hasOpenSearch)(
     expect(found).toBeLessThanOrEqual(answered + 1);
     expect(session.lost?.aborted).toBe(false);
   },
+  // Its own server starts twice, which takes ten seconds each, and more beside others.
+  180_000,
 );
