@@ -30,7 +30,16 @@ export {
   type ByType,
   type EventPlace,
 } from './projections.ts';
+export { publishEvents, type PublishOptions, type Topic } from './publish.ts';
 export type { ReplayRange } from './replay.ts';
+export {
+  isForgotten,
+  sealedEvents,
+  type Forgotten,
+  type SealedEvents,
+  type SealedMembers,
+  type SealOptions,
+} from './sealed.ts';
 export { keyValueSnapshots, type Snapshot, type Snapshots } from './snapshots.ts';
 export type { EventTypes, WrittenEvent } from './upcast.ts';
 export type { Decided, WithRows } from './with-rows.ts';

@@ -2,8 +2,16 @@ import type { Database } from '../database.ts';
 import { placeWaiting } from './place.ts';
 import { ensureEvents } from './schema.ts';
 
-/** How often whoever waits looks for events of other processes. Those of this one are noticed at once. */
+/** How often, at least, whoever waits looks for events of other processes. Those of this one are noticed at once. */
 export const EVENTS_POLL_MS = 50;
+
+/**
+ * While events of other processes come, they are looked for this often: one question of a few microseconds, where a
+ * notification would be a connection more for each process and a lock more for each commit.
+ */
+const BUSY_POLL_MS = 5;
+/** The longer nothing comes, the longer the wait, up to `pollMs`: a tenth of how long it has been quiet. */
+const QUIET_PART = 10;
 
 /** Tells how far the order of events goes, and wakes whoever waits for more of it. */
 export class EventsPulse {
@@ -46,6 +54,7 @@ export class EventsPulse {
   /** The newest position, each time that it is beyond the last one, until the signal aborts. */
   async *heads(after: number, signal: AbortSignal): AsyncGenerator<number, void, undefined> {
     let last = after;
+    let newMs = -Infinity;
     while (!signal.aborted) {
       const wake = new AbortController();
       // Before the look: what is appended while it runs is looked for again.
@@ -54,8 +63,9 @@ export class EventsPulse {
         const head = await this.head();
         if (head > last) {
           last = head;
+          newMs = this.#database.clock.monotonicMs();
           yield head;
-        } else await this.#pause(AbortSignal.any([signal, wake.signal]));
+        } else await this.#pause(newMs, AbortSignal.any([signal, wake.signal]));
       } finally {
         this.#waiting.delete(wake);
       }
@@ -66,9 +76,11 @@ export class EventsPulse {
     this.#closing.abort();
   }
 
-  async #pause(wake: AbortSignal): Promise<void> {
+  async #pause(newMs: number, wake: AbortSignal): Promise<void> {
+    const { clock } = this.#database;
+    const quietMs = (clock.monotonicMs() - newMs) / QUIET_PART;
     try {
-      await this.#database.clock.sleep(this.#pollMs, wake);
+      await clock.sleep(Math.min(this.#pollMs, Math.max(BUSY_POLL_MS, quietMs)), wake);
     } catch (error) {
       if (!wake.aborted) throw error;
     }

@@ -29,7 +29,7 @@ import { openEventsSource } from './source.ts';
 export interface PostgresEventsOptions extends ConnectionOptions, TargetOptions {
   /** Makes it an event store: its lane is the order of all events, which flows read as the table `events`. */
   readonly capture: 'events';
-  /** How often whoever waits looks for events of other processes. Default 50 ms. */
+  /** How often, at least, whoever waits looks for events of other processes; more often while some come. Default 50 ms. */
   readonly pollMs?: number;
 }
 
