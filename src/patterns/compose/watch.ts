@@ -7,8 +7,6 @@ import { currentQueryLog, type LogEntry } from './query-log.ts';
 type Methods = Readonly<Record<string, (args: readonly unknown[]) => string>>;
 
 const bySystem: ReadonlyMap<string, Methods> = new Map([
-  ['postgres', { query: sqlOf }],
-  ['redis', { sendCommand: commandOf }],
   ['duckdb', { run: sqlOf, runAndReadAll: sqlOf, stream: sqlOf }],
 ]);
 
@@ -18,9 +16,10 @@ const watched = new WeakSet<object>();
 
 /**
  * Lets the logs of requests see the queries that a store's native client makes, by wrapping the methods of this
- * one object: `query` of a pg pool or client, `sendCommand` of a Redis client, `prepare` and `exec` of node:sqlite,
- * `run`, `runAndReadAll` and `stream` of DuckDB. Outside of a logged request a call costs one look more. The same
- * client is returned; it is wrapped once. Throws CAPABILITY_MISSING for other systems: give their calls a guard.
+ * one object: `query` of a pg pool or client and of the clients that a pool hands out by a promise; all commands of
+ * a Redis client, a MULTI being one; `prepare` and `exec` of node:sqlite; `run`, `runAndReadAll` and `stream` of
+ * DuckDB. Outside of a logged request a call costs one look more. The same client is returned; it is wrapped once.
+ * Throws CAPABILITY_MISSING for other systems and for a cluster of Redis: give their calls a guard.
  */
 export function watchClient<Client extends object>(store: {
   readonly name: string;
@@ -31,6 +30,8 @@ export function watchClient<Client extends object>(store: {
   if (watched.has(client)) return client;
   const methods = bySystem.get(system);
   if (system === 'sqlite') watchSqlite(client as Record<string, unknown>, name);
+  else if (system === 'postgres') watchPostgres(client as Record<string, unknown>, name);
+  else if (system === 'redis') watchRedis(client as Record<string, unknown>, name);
   else if (methods !== undefined)
     for (const [method, nameOf] of Object.entries(methods))
       wrap(client as Record<string, unknown>, method, name, nameOf);
@@ -53,6 +54,69 @@ function watchSqlite(client: Record<string, unknown>, store: string): void {
     const fingerprint = sqlOf(args);
     for (const method of STATEMENT_METHODS) wrap(statement, method, store, () => fingerprint);
     return statement;
+  };
+}
+
+/**
+ * A pool, or one client. What a pool hands out is watched until it is given back, and not for good: the pool's own
+ * `query` takes the same clients, and would be seen twice.
+ */
+function watchPostgres(client: Record<string, unknown>, store: string): void {
+  wrap(client, 'query', store, sqlOf);
+  const connect = client['connect'];
+  if (typeof connect !== 'function') return;
+  client['connect'] = (...args: unknown[]): unknown => {
+    const connected = connect.apply(client, args) as unknown;
+    // With a callback it is the pool's `query` that asks.
+    if (args.length > 0 || !(connected instanceof Promise)) return connected;
+    return connected.then((lent: unknown) => {
+      if (isLent(lent)) watchLent(lent, store);
+      return lent;
+    });
+  };
+}
+
+interface LentClient extends Record<string, unknown> {
+  release: (...args: unknown[]) => unknown;
+}
+
+function isLent(value: unknown): value is LentClient {
+  return typeof (value as { readonly release?: unknown } | undefined)?.release === 'function';
+}
+
+function watchLent(lent: LentClient, store: string): void {
+  const { release } = lent;
+  wrap(lent, 'query', store, sqlOf);
+  lent.release = (...args) => {
+    delete lent['query'];
+    return release.apply(lent, args);
+  };
+}
+
+function watchRedis(client: Record<string, unknown>, store: string): void {
+  if ('slots' in client)
+    throw new TallyError('CAPABILITY_MISSING', {
+      what: 'what a client of a cluster asks cannot be seen: it asks through clients of its nodes',
+      where: `store ${store}`,
+      mend: 'call it through guard(…).run with a name',
+    });
+  // What `createClient` gives, and a client with options, inherit from the one that their commands go through.
+  const base = (client['_self'] ?? client) as Record<string, unknown>;
+  wrap(base, 'sendCommand', store, commandOf);
+  const multi = base['multi'];
+  if (typeof multi !== 'function') return;
+  base['multi'] = function (this: unknown, ...args: unknown[]): unknown {
+    const chain = multi.apply(this, args) as Record<string, unknown>;
+    wrap(chain, 'execAsPipeline', store, () => 'a pipeline');
+    const pipeline = chain['execAsPipeline'];
+    wrap(chain, 'exec', store, () => 'MULTI');
+    const exec = chain['exec'] as (...given: unknown[]) => unknown;
+    chain['exec'] = (...given: unknown[]): unknown =>
+      // It would call the other, and be seen twice.
+      given[0] === true && typeof pipeline === 'function'
+        ? pipeline.call(chain)
+        : exec.apply(chain, given);
+    return chain;
   };
 }
 

@@ -5,6 +5,7 @@ export {
   type PostgresReplicaStore,
   type PostgresStore,
 } from './store.ts';
+export { cancellable } from './abort.ts';
 export type { ConnectionOptions, PoolOptions } from './options.ts';
 export type { PostgresSource } from './source/source.ts';
 export { ledgerSupports, logSupports, sourceSupports } from './supports.ts';
