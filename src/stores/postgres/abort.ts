@@ -5,7 +5,8 @@ const CANCEL_WITHIN_MS = 5_000;
 
 /**
  * Runs `work` with a client of the pool, and stops it on the server when `signal` aborts: what runs is cancelled from a
- * connection of its own, since the pool may have none left, and the connection is closed, so that nothing follows.
+ * connection of its own, since the pool may have none left, and the connection is closed. What `work` asks of the client
+ * from then on throws the signal's reason; only what it had queued on the client before is done.
  * If the server cannot be reached within 5 s, the connection is closed without. Rejects with what `work` rejects
  * with, SQLSTATE 57014 for a statement that was cancelled, and with the signal's reason if it had aborted before.
  *
@@ -21,7 +22,7 @@ export async function cancellable<Result>(
   let cancelled: Promise<void> | undefined;
   let well = false;
   const onAbort = (): void => {
-    cancelled ??= cancel(pool, client);
+    cancelled ??= cancel(pool, client, signal);
   };
   // Nobody listens to a client that is lent: a connection that is lost would end the process. Once, not once a failure.
   client.off('error', ignore);
@@ -45,12 +46,19 @@ export async function cancellable<Result>(
 /** What was lost rejects the statement. */
 function ignore(): void {}
 
-async function cancel(pool: pg.Pool, client: pg.PoolClient): Promise<void> {
+async function cancel(pool: pg.Pool, client: pg.PoolClient, signal: AbortSignal): Promise<void> {
   const { processID } = client as unknown as { readonly processID: number };
+  const query = client.query.bind(client) as (text: string) => Promise<unknown>;
+  // At once: the cancelled statement may end, and what follows it be sent, before the cancel is answered.
+  const gone = new DOMException('nobody waits for what is asked here', 'AbortError');
+  const reason = signal.reason instanceof Error ? signal.reason : gone;
+  client.query = (): never => {
+    throw reason;
+  };
   try {
     await cancelBackend(pool, processID);
     // The driver sends one statement at a time: this one goes when the cancelled one has ended.
-    await client.query('SELECT 1');
+    await query('SELECT 1');
   } catch {
     // Whether the server or the statement is not to be reached, what is left is to close the connection.
   }
