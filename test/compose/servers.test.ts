@@ -1,4 +1,4 @@
-import pg from 'pg';
+import { Client, Pool } from 'pg';
 import { createClient } from 'redis';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { startProxy, type Proxy } from '../../servers/proxy.ts';
@@ -42,9 +42,9 @@ describe.skipIf(!hasPostgres || !hasRedis)('over PostgreSQL and Redis', () => {
   let space: FreshRedis;
   let proxy: Proxy;
   /** Through the proxy. */
-  let pool: pg.Pool;
+  let pool: Pool;
   /** Past it: what the server itself says. */
-  let watcher: pg.Client;
+  let watcher: Client;
   let redis: ReturnType<typeof createClient>;
 
   beforeAll(async () => {
@@ -53,9 +53,9 @@ describe.skipIf(!hasPostgres || !hasRedis)('over PostgreSQL and Redis', () => {
     proxy = await startProxy(Number(url.port));
     url.port = String(proxy.port);
     url.hostname = '127.0.0.1';
-    pool = new pg.Pool({ connectionString: url.href, max: 20 });
+    pool = new Pool({ connectionString: url.href, max: 20 });
     pool.on('error', () => undefined);
-    watcher = new pg.Client({ connectionString: database.url });
+    watcher = new Client({ connectionString: database.url });
     await watcher.connect();
     redis = createClient({ url: space.url });
     await redis.connect();
