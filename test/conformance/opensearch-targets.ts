@@ -34,12 +34,6 @@ export const declaredTargets: Targets = {
   }),
 };
 
-/** What the server makes of fields by itself, where it can: one field has one type. */
-export const undeclaredTargets: Targets = {
-  keys: documents({ fields: { id: anything, name: 'text' } }),
-  kinds: declaredTargets['kinds'] ?? documents(),
-};
-
 /** A store on indices of its own, which can be closed and opened again. */
 export interface OpenedTargets {
   readonly store: OpenSearchStore;

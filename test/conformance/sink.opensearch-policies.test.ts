@@ -354,7 +354,12 @@ describe.skipIf(!hasOpenSearch)('a network that fails', () => {
       closing.push(() => fresh[Symbol.asyncDispose]());
       await using proxy = await startProxy(Number(new URL(fresh.url).port));
       const url = `http://127.0.0.1:${proxy.port}`;
-      const store = await opened({ url, prefix: fresh.prefix, timeoutMs: 1_000 });
+      const store = await opened({
+        url,
+        prefix: fresh.prefix,
+        timeoutMs: 1_000,
+        compression: 'gzip',
+      });
       const held = await session(store);
       const writes = Array.from({ length: 2_500 }, (_, key) =>
         write([key], { key }, { offset: 7 }),

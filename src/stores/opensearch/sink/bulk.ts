@@ -7,7 +7,7 @@ import type { OpenSearchParts } from '../parts.ts';
 const OPERATIONS_MAX = 1_000;
 /** The server's makers advise 5 to 15 MB; it holds several copies of each while it works. */
 const REQUEST_CHARACTERS_MAX: number = 5 * 2 ** 20;
-/** Tries of what the server had no room for, about 3 s altogether; then the flow waits and tries again by itself. */
+/** Tries of what the server had no room for, about 1.5 s altogether; then the flow waits and tries again by itself. */
 const TRIES_MAX = 6;
 const RETRY_FIRST_MS = 50;
 

@@ -1,3 +1,4 @@
+import { TallyError } from '../../../core/errors.ts';
 import type { Row } from '../../../core/row.ts';
 import { corruptAnswer } from '../errors.ts';
 import type { OpenSearchParts } from '../parts.ts';
@@ -11,11 +12,27 @@ export interface Hit {
   readonly sort?: readonly unknown[];
 }
 
-/** Makes what was written visible to searches. */
-export async function refresh(parts: OpenSearchParts, aliases: readonly string[]): Promise<void> {
-  if (aliases.length === 0) return;
+/**
+ * Makes what was written visible to searches; false if one of the aliases is not there. Throws STORE_BUSY if a copy of a
+ * shard could not be refreshed: a search that comes to that copy would not find it.
+ */
+export async function refresh(
+  parts: OpenSearchParts,
+  aliases: readonly string[],
+): Promise<boolean> {
+  if (aliases.length === 0) return true;
   const path = `/${pathOf(...aliases)}/_refresh`;
-  await parts.link.request({ method: 'POST', path });
+  const { status, body } = await parts.link.request({ method: 'POST', path });
+  if (status === 404) return false;
+  const { _shards: shards } = body as { readonly _shards?: { readonly failed?: number } };
+  const failed = shards?.failed ?? 0;
+  if (failed === 0) return true;
+  throw new TallyError('STORE_BUSY', {
+    what: `${failed} copies of shards could not be refreshed`,
+    where: `${parts.where}, POST ${path}`,
+    mend: 'nothing: the flow tries again; GET /_cluster/allocation/explain says what keeps a copy',
+    details: { failed },
+  });
 }
 
 /** Searches, and throws if a shard did not answer: what it holds would be taken for not there. */

@@ -182,7 +182,7 @@ export class OpenSearchSinkSession implements SinkSession {
 
   async #refresh(targets: readonly string[]): Promise<void> {
     const aliases = targets.map((target) => this.#writersOf(target));
-    await refresh(this.#options.parts, aliases);
+    if (!(await refresh(this.#options.parts, aliases))) throw await this.#gone();
   }
 
   /** Changes what the record says of this generation. Throws FENCED_OUT, CONDITION_FAILED. */
