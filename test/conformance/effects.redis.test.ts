@@ -1,42 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { effectsConformance, type EffectsSubject } from '../../src/conformance/effects.ts';
+import { effectsConformance } from '../../src/conformance/effects.ts';
 import { effectsSupports, openEffects } from '../../src/stores/redis/effects/effects.ts';
 import { hasRedis } from '../support/servers.ts';
-import { luaWorks } from './effects-subjects.ts';
+import { redisEffectsSubject } from './redis-effects.ts';
 import { redisParts } from './redis-parts.ts';
 
-const options = { retentionMs: effectsSupports.retentionMs, eviction: 'refuse' } as const;
-
-async function subject(): Promise<EffectsSubject> {
-  const opened = await redisParts();
-  const { prefix } = opened.parts;
-  let effects = openEffects(opened.parts, options);
-  const send = (...args: readonly string[]): Promise<unknown> =>
-    opened.parts.link.send(args[1], args);
-  return {
-    get effects() {
-      return effects;
-    },
-    nowMs: () => Date.now(),
-    ...luaWorks(`${prefix}account:`),
-    balance: async (account) => Number((await send('GET', `${prefix}account:${account}`)) ?? 0),
-    place: (account) => `${prefix}account:${account}`,
-    forget: (beforeMs, limit) =>
-      effects.prune({ beforeMs, ...(limit === undefined ? {} : { limit }) }),
-    async expireLocks() {
-      const names = (await send('KEYS', `${prefix}_effect-lock:*`)) as readonly string[];
-      // In the past: Redis lets it expire at once.
-      for (const name of names) await send('PEXPIREAT', name, '1');
-    },
-    async reopen() {
-      await opened.reconnect();
-      effects = openEffects(opened.parts, options);
-    },
-    async dispose() {
-      await opened[Symbol.asyncDispose]();
-    },
-  };
-}
+const subject = async () => redisEffectsSubject(await redisParts());
 
 describe.skipIf(!hasRedis)('effects in Redis', () => {
   effectsConformance({ test, supports: effectsSupports, open: subject });

@@ -1,11 +1,13 @@
 import { createCluster } from 'redis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startRedisCluster, type RedisCluster } from '../../servers/redis-cluster.ts';
+import { effectsConformance } from '../../src/conformance/effects.ts';
 import { keyValueConformance } from '../../src/conformance/key-value.ts';
 import { logConformance } from '../../src/conformance/log.ts';
 import type { Log } from '../../src/ports/log.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { systemRandom } from '../../src/runtime/random.ts';
+import { effectsSupports, openEffects } from '../../src/stores/redis/effects/effects.ts';
 import { openKeyValue } from '../../src/stores/redis/key-value/key-value.ts';
 import { slotOf, tagOf } from '../../src/stores/redis/keys.ts';
 import { redisLog, redisStream } from '../../src/stores/redis/log/index.ts';
@@ -13,6 +15,7 @@ import {
   trackInvalidations,
   type InvalidationEvent,
 } from '../../src/stores/redis/tracking/index.ts';
+import { redisEffectsSubject } from '../conformance/redis-effects.ts';
 import { ageEntries, partsAt, type OpenedParts } from '../conformance/redis-parts.ts';
 import { freshPrefix, hasRedis } from '../support/servers.ts';
 
@@ -56,6 +59,42 @@ describe.skipIf(!hasRedis)('a cluster of three Redis', () => {
         };
       },
     });
+  });
+
+  describe('effects', () => {
+    effectsConformance({
+      test,
+      supports: effectsSupports,
+      open: async () => redisEffectsSubject(await open(freshPrefix())),
+    });
+  });
+
+  test('effects on keys of all nodes happen once each, with their markers beside them', async () => {
+    const prefix = freshPrefix();
+    await using opened = await open(prefix);
+    const { link } = opened.parts;
+    const effects = openEffects(opened.parts, {
+      retentionMs: effectsSupports.retentionMs,
+      eviction: 'refuse',
+    });
+    const startedAtMs = Date.now();
+    const lua = `return cjson.encode(redis.call('INCRBY', KEYS[1], ARGV[1]))`;
+    const accounts = range(60).map((number) => `${prefix}account-${number}`);
+    for (const kind of ['done', 'again'])
+      for (const [number, account] of accounts.entries()) {
+        const key = { id: `saga/${number}`, startedAtMs };
+        const outcome = await effects.do(key, { lua, keys: [account], args: ['5'] });
+        expect(outcome).toEqual({ kind, result: 5 });
+        expect(await effects.probe(key, account)).toEqual({ kind: 'done', result: 5 });
+      }
+    for (const { reply } of await link.sendEach(['KEYS', `${prefix}account-*`]))
+      expect((reply as readonly string[]).length).toBeGreaterThan(5);
+    await expect(effects.probe({ id: 'saga/1', startedAtMs })).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+    });
+    const apart = { lua, keys: [accounts[0] ?? '', accounts[1] ?? ''], args: ['1'] } as const;
+    await expect(effects.do({ id: 'saga/apart', startedAtMs }, apart)).rejects.toThrow();
+    expect(await link.send(accounts[0], ['GET', accounts[0] ?? ''])).toBe('5');
   });
 
   describe('the log', () => {
