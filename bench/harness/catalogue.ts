@@ -83,6 +83,18 @@ export const benches: Readonly<Record<string, Listed>> = {
     ],
     load: async () => (await import('../saga-postgres.ts')).sagaPostgresBench,
   },
+  'saga-sqlite': {
+    bars: ['≥ 5 000 sagas/s at 256 callers'],
+    load: async () => (await import('../saga-sqlite.ts')).sagaSqliteBench,
+  },
+  'saga-waiting': {
+    bars: ['memory ≤ 300 MiB', 'resumed ≤ 5 s after a restart'],
+    load: async () => (await import('../saga-waiting.ts')).sagaWaitingBench,
+  },
+  'saga-takeover': {
+    bars: ['≤ the lease + 1 s after SIGKILL'],
+    load: async () => (await import('../saga-takeover.ts')).sagaTakeoverBench,
+  },
   aggregates: {
     bars: ['loading 1 000 events ≤ 1.3 × the read of the driver'],
     load: async () => (await import('../aggregates.ts')).aggregatesBench,

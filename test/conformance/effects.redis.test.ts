@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { effectsConformance } from '../../src/conformance/effects.ts';
-import { effectsSupports, openEffects } from '../../src/stores/redis/effects/effects.ts';
+import { effectsSupports } from '../../src/stores/redis/effects/effects.ts';
 import { hasRedis } from '../support/servers.ts';
 import { redisEffectsSubject } from './redis-effects.ts';
 import { redisParts } from './redis-parts.ts';

@@ -1,4 +1,15 @@
 export {
+  columnAddition,
+  entryAddition,
+  redisAddition,
+  type Addition,
+  type Bounds,
+  type ColumnAddition,
+  type ColumnWork,
+} from './addition.ts';
+export { ifEntryUnchanged, ifRowUnchanged, type RereadWork, type RowUnchanged } from './reread.ts';
+export type { PostgresLike, SqliteLike, SqlValue } from './sql.ts';
+export {
   entryEffects,
   type EntryChange,
   type EntryEffects,
