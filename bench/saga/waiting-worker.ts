@@ -36,7 +36,9 @@ if (task === 'fill') {
       });
   };
   await Promise.all(Array.from({ length: 256 }, starter));
-  while (engine.running > 0) await sleep(50);
+  // Until nobody has one, and none waits for somebody to take it.
+  while (engine.running > 0 || (await ledger.list('saga/ready', { limit: 1 })).length > 0)
+    await sleep(50);
 } else {
   const step = Math.max(2, Math.floor(total / 200) * 2);
   const ids = Array.from({ length: 100 }, (_, index) => `s-${(index * step) % total}`);

@@ -23,6 +23,13 @@ export interface Addition extends Bounds {
   readonly by: number;
 }
 
+/** A script of Redis with its keys and arguments, as the effects of that store take it. */
+export interface LuaWork {
+  readonly lua: string;
+  readonly keys: readonly [string, ...string[]];
+  readonly args: readonly string[];
+}
+
 /** A number in a column of one row. */
 export interface ColumnAddition extends Addition {
   /** `items`, or with its schema `shop.items`. */
@@ -91,7 +98,10 @@ export function entryAddition(
 }
 
 /** {@link columnAddition} for a key of Redis that holds a number. The work refuses with WRITE_REFUSED, reason `bounds`. */
-export function redisAddition(key: string, addition: Addition) {
+export function redisAddition(
+  key: string,
+  addition: Addition,
+): { readonly work: LuaWork; readonly undo: LuaWork } {
   checkOptions(addition, ['by', 'min', 'max'], 'redisAddition');
   checkAddition(addition, 'redisAddition');
   const { by, min, max } = addition;

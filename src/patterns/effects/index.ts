@@ -6,6 +6,7 @@ export {
   type Bounds,
   type ColumnAddition,
   type ColumnWork,
+  type LuaWork,
 } from './addition.ts';
 export { ifEntryUnchanged, ifRowUnchanged, type RereadWork, type RowUnchanged } from './reread.ts';
 export type { PostgresLike, SqliteLike, SqlValue } from './sql.ts';

@@ -31,12 +31,18 @@ const sqliteDialect: Dialect = { parameter: '?', same: 'IS' };
 const postgresDialect: Dialect = { parameter: '$', same: 'IS NOT DISTINCT FROM' };
 
 /** The row that a statement answers, or undefined. */
-export function onSqlite(tx: SqliteLike, { text, values }: Statement) {
+export function onSqlite(
+  tx: SqliteLike,
+  { text, values }: Statement,
+): Record<string, unknown> | undefined {
   return tx.prepare(text(sqliteDialect)).get(...values);
 }
 
 /** The row that a statement answers, or undefined. */
-export async function onPostgres(tx: PostgresLike, { text, values }: Statement) {
+export async function onPostgres(
+  tx: PostgresLike,
+  { text, values }: Statement,
+): Promise<Record<string, unknown> | undefined> {
   return (await tx.query(text(postgresDialect), values)).rows[0];
 }
 

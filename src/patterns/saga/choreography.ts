@@ -1,7 +1,7 @@
 import { isTallyError } from '../../core/errors.ts';
 import type { Value } from '../../core/row.ts';
 import type { SagaDefinition } from './definition.ts';
-import type { SagaEngine } from './engine.ts';
+import type { Sagas } from './port.ts';
 
 /** An event that sagas follow from: of an event store, an outbox, a stream. */
 export interface SagaTrigger {
@@ -13,10 +13,10 @@ export interface SagaTrigger {
 
 /** What follows from an event of one type. Made by {@link startsSaga} and {@link signalsSaga}. */
 export interface Reaction {
-  readonly react: (sagas: Sagas, event: SagaTrigger) => Promise<Reacted>;
+  readonly react: (sagas: Driven, event: SagaTrigger) => Promise<Reacted>;
 }
 
-type Sagas = Pick<SagaEngine, 'start' | 'signal'>;
+type Driven = Pick<Sagas, 'start' | 'signal'>;
 
 /**
  * What became of one reaction. `known`: that saga was started before, by this event or another one. `signalled`: the saga
@@ -68,7 +68,7 @@ export function signalsSaga(
  * after that one; where the two have no order, let both start the saga.
  */
 export function choreography(
-  sagas: Sagas,
+  sagas: Driven,
   on: Readonly<Record<string, readonly Reaction[]>>,
 ): (event: SagaTrigger) => Promise<readonly Reacted[]> {
   return async (event) => {

@@ -4,7 +4,7 @@ import type { Value } from '../../core/row.ts';
 import type { Clock, Random } from '../../ports/clock.ts';
 import type { Ledger } from '../../ports/ledger.ts';
 import { readState } from './book.ts';
-import type { Duration, SagaDefinition } from './definition.ts';
+import type { SagaDefinition } from './definition.ts';
 import { CANCEL, MAIL_MAX, mailOperation } from './mailbox.ts';
 import { WORKER_LEASE_MS } from './membership.ts';
 import type { SagaObserver } from './observer.ts';
@@ -15,6 +15,7 @@ import { Registry } from './registry.ts';
 import { resultsOf } from './results.ts';
 import { checkSagaId, MAIL, READY, RECORDS, readyKey } from './spaces.ts';
 import { type SagaSchedule, Schedules } from './schedule.ts';
+import type { ResultOptions, SagaHandle, Sagas, SignalOptions, StartSagaOptions } from './port.ts';
 import { startSaga } from './starter.ts';
 import { listSagas, type ListOptions, type SagaView, showSaga, type SagaSummary } from './view.ts';
 import { SagaWorker } from './worker.ts';
@@ -44,40 +45,8 @@ export interface SagaEngineOptions {
   readonly runningMax?: number;
 }
 
-/** How a saga is started. */
-export interface StartSagaOptions<Input> {
-  readonly input: Input;
-  /** Names the saga, and makes starting it idempotent: the same id is the same saga. A new one if not given. */
-  readonly id?: string;
-  /** From 0 to 9, the greater first. Default 5. */
-  readonly priority?: number;
-}
-
-/** A saga that was started, here or before. */
-export interface SagaHandle<Results> {
-  readonly id: string;
-  /** False: a saga of this id was there already, and goes on. */
-  readonly created: boolean;
-  /** {@link Sagas.result} of it. */
-  result(options?: ResultOptions): Promise<SagaOutcome<Results>>;
-}
-
-/** How long an outcome is waited for. */
-export interface ResultOptions {
-  /** Not given: as long as it takes. */
-  readonly within?: Duration;
-  readonly signal?: AbortSignal;
-}
-
-/** A signal to a saga. */
-export interface SignalOptions {
-  readonly payload?: Value;
-  /** The same id is the same signal: sent twice it counts once. A new one if not given. */
-  readonly signalId?: string;
-}
-
 /** Starts, asks and steers sagas; with `run` it also runs them. */
-export class SagaEngine implements AsyncDisposable {
+export class SagaEngine implements Sagas {
   readonly #options: SagaEngineOptions;
   readonly #observe: SagaObserver;
   readonly #registry: Registry;

@@ -9,13 +9,8 @@ export {
 } from './choreography.ts';
 export { refused } from './refused.ts';
 export { SagaEngine } from './engine.ts';
-export type {
-  ResultOptions,
-  SagaEngineOptions,
-  SagaHandle,
-  SignalOptions,
-  StartSagaOptions,
-} from './engine.ts';
+export type { SagaEngineOptions } from './engine.ts';
+export type { ResultOptions, SagaHandle, Sagas, SignalOptions, StartSagaOptions } from './port.ts';
 export type {
   CompensatableOptions,
   Duration,
