@@ -81,7 +81,7 @@ describe('on SQLite', () => {
 
   test('additions commute, happen once, and stay within their bounds', () =>
     commutes({
-      effects: store.effects as Counter['effects'],
+      effects: store.effects,
       add: (by) => columnAddition({ ...stock, ...bounds, by }).sqlite,
       takeBack: (by) => columnAddition({ ...stock, by }).undo.sqlite,
       read: async () =>
@@ -126,7 +126,7 @@ describe.skipIf(!hasPostgres)('on PostgreSQL', () => {
 
   test('additions commute, happen once, and stay within their bounds', () =>
     commutes({
-      effects: store.effects as Counter['effects'],
+      effects: store.effects,
       add: (by) => columnAddition({ ...stock, table: 'public.items', ...bounds, by }).postgres,
       takeBack: (by) => columnAddition({ ...stock, by }).undo.postgres,
       read: async () =>
@@ -162,7 +162,7 @@ describe.skipIf(!hasRedis)('in Redis', () => {
       effects: openEffects(opened.parts, {
         retentionMs: effectsSupports.retentionMs,
         eviction: 'refuse',
-      }) as Counter['effects'],
+      }),
       add: (by) => redisAddition(account, { by, ...bounds }).work,
       takeBack: (by) => redisAddition(account, { by }).undo,
       read: async () => Number(await link.send(account, ['GET', account])),
@@ -178,7 +178,7 @@ describe('in entries', () => {
   test('additions commute, happen once, and stay within their bounds', async () => {
     const effects = await open();
     await commutes({
-      effects: effects as Counter['effects'],
+      effects: effects,
       add: (by) => entryAddition('lamp', { by, ...bounds }).work,
       takeBack: (by) => entryAddition('lamp', { by }).undo,
       read: async () => Number(await effects.get('lamp')),
