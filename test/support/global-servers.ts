@@ -10,6 +10,7 @@ import {
   startKafka,
   startMemcached,
   startOpenSearch,
+  startNeo,
   startPostgres,
   startRedis,
 } from '../../servers/index.ts';
@@ -38,6 +39,7 @@ const kinds: Readonly<Record<SharedName, Kind>> = {
   memcached: { name: 'Memcached', variable: 'TALLY_MEMCACHED_URL', start: startMemcached },
   kafka: { name: 'Kafka', variable: 'TALLY_KAFKA_URL', start: startKafka },
   opensearch: { name: 'OpenSearch', variable: 'TALLY_OPENSEARCH_URL', start: startOpenSearch },
+  neo4j: { name: 'Neo4j', variable: 'TALLY_NEO4J_URL', start: startNeo },
 };
 
 /**

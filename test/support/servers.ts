@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
 import { createClient } from 'redis';
+import { freshPrefix } from './prefix.ts';
 import { isThere, sharedServer, urlOf } from './shared.ts';
+
+export { freshPrefix } from './prefix.ts';
 
 // The first file that gets here starts the servers; the others find them running.
 const [postgres, redis, memcached] = await Promise.all([
@@ -131,11 +134,6 @@ export async function freshRedis(): Promise<FreshRedis> {
 /** Keys of one's own in the Memcached that all tests of this run share: it forgets them by itself. */
 export function freshMemcached(): { readonly url: string; readonly prefix: string } {
   return { url: urlOf('Memcached', memcached), prefix: freshPrefix() };
-}
-
-/** A beginning of keys (and of names of slots, consumer groups, functions) that nobody else uses. */
-export function freshPrefix(): string {
-  return `t${randomBytes(6).toString('hex')}:`;
 }
 
 type RedisClient = ReturnType<typeof createClient>;

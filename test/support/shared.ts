@@ -1,7 +1,7 @@
 import { inject } from 'vitest';
 
 /** The kinds of server that the tests of one run share. */
-export type SharedName = 'postgres' | 'redis' | 'memcached' | 'kafka' | 'opensearch';
+export type SharedName = 'postgres' | 'redis' | 'memcached' | 'kafka' | 'opensearch' | 'neo4j';
 
 /** What a run has of one kind of server. */
 export type SharedServer =
