@@ -9,6 +9,7 @@ import { files, segmentLog } from '../src/stores/files/index.ts';
 import * as memcached from '../src/stores/memcached/index.ts';
 import { memory, memoryLedger, memoryLog } from '../src/stores/memory/index.ts';
 import * as opensearch from '../src/stores/opensearch/index.ts';
+import * as neo4j from '../src/stores/neo4j/index.ts';
 import * as postgres from '../src/stores/postgres/index.ts';
 import * as redis from '../src/stores/redis/index.ts';
 import {
@@ -107,6 +108,7 @@ async function pageOf(dir: string): Promise<string> {
       scan: {},
       effects: { ...redis.effectsSupports },
     },
+    neo4j: { sink: { ...neo4j.sinkSupports }, scan: {} },
     memcached: { keyValue: { ...memcached.keyValueSupports } },
     opensearch: { sink: { ...opensearch.sinkSupports }, scan: {} },
     sqlite: {

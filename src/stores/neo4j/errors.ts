@@ -33,7 +33,7 @@ export function neoError(error: unknown, where: string): unknown {
       details,
       cause: error,
     });
-  if (/^Neo\.ClientError\.Security\./.test(code))
+  if (code.startsWith('Neo.ClientError.Security.'))
     return new TallyError('STORE_UNREACHABLE', {
       what: `Neo4j does not let us in: ${what}`,
       where,
@@ -41,7 +41,7 @@ export function neoError(error: unknown, where: string): unknown {
       details,
       cause: error,
     });
-  if (/^Neo\.ClientError\.Database\.DatabaseNotFound/.test(code))
+  if (code.startsWith('Neo.ClientError.Database.DatabaseNotFound'))
     return new TallyError('CONFIG_INVALID', {
       what: `there is no such database: ${what}`,
       where,
@@ -57,7 +57,7 @@ export function neoError(error: unknown, where: string): unknown {
       details,
       cause: error,
     });
-  if (/^Neo\.TransientError\./.test(code) || /^Neo\.DatabaseError\./.test(code))
+  if (code.startsWith('Neo.TransientError.') || code.startsWith('Neo.DatabaseError.'))
     return new TallyError('STORE_BUSY', {
       what: `Neo4j could not do it now: ${what}`,
       where,

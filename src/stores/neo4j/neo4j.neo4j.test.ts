@@ -59,7 +59,7 @@ async function openGraph(options: Partial<NeoOptions> = {}): Promise<Graph> {
     ask: async (text) => {
       const named = text.replaceAll(/:([CPB])\b/g, (_, name: string) => `:\`${prefix}${name}\``);
       const { records } = await store.client.executeQuery(named);
-      return records.map((record) => record.toObject() as Row);
+      return records.map((record) => record.toObject());
     },
   };
 }

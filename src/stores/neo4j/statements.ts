@@ -79,12 +79,12 @@ ${FORGET_RELATIONSHIP}`,
 }
 
 /** Takes the row out of a node, and the node away unless relationships still need it. */
-export const FORGET_NODE = `SET n = {_key: n._key}
+const FORGET_NODE = `SET n = {_key: n._key}
 WITH n WHERE NOT EXISTS { (n)--() }
 DELETE n`;
 
 /** Takes a relationship away, and nodes that nothing but it needed. */
-export const FORGET_RELATIONSHIP = `DELETE n
+const FORGET_RELATIONSHIP = `DELETE n
 WITH a, b UNWIND [a, b] AS e
 WITH DISTINCT e WHERE e._fence IS NULL AND e._key IS NOT NULL AND NOT EXISTS { (e)--() }
 DELETE e`;

@@ -70,7 +70,7 @@ function checkEnd(end: End, path: string): void {
 const NAME_CHARACTERS_MAX = 200;
 
 /** What Neo4j takes as a label or a type, and what is not ours. */
-export function checkName(name: string, path: string): void {
+function checkName(name: string, path: string): void {
   checkString(name, path, { charactersMax: NAME_CHARACTERS_MAX });
   if (name.includes('\0') || !name.isWellFormed())
     throw invalid('a label or type is text without NUL', path);

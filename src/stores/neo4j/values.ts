@@ -5,12 +5,10 @@ import type { Key, Row, Scalar, Value } from '../../core/row.ts';
 import { refused } from './errors.ts';
 import { KEY_BYTES_MAX } from './supports.ts';
 
+/** The text of the row, as a property beside its columns. */
+const ROW = '_row';
 /** Properties of the coordinator on each node and relationship: they are not taken for columns. */
-export const KEY = '_key';
-export const ROW = '_row';
-export const FENCE = '_fence';
-export const ORDINAL = '_ordinal';
-const RESERVED: readonly string[] = [KEY, ROW, FENCE, ORDINAL];
+const RESERVED: readonly string[] = [ROW, '_key', '_fence', '_ordinal'];
 
 const INTEGER_MIN = -(2n ** 63n);
 const INTEGER_MAX = 2n ** 63n - 1n;

@@ -39,7 +39,8 @@ export async function readVitals(link: Link): Promise<Vitals> {
         'Flows with a checkpoint here.',
       ),
     ];
-    return { system: 'neo4j', version: String(component?.['version'] ?? ''), measures };
+    const { version = '' } = (component ?? {}) as { readonly version?: string };
+    return { system: 'neo4j', version, measures };
   });
 }
 
