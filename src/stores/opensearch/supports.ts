@@ -3,8 +3,8 @@ import type { SinkSupports } from '../../ports/sink.ts';
 /** What OpenSearch and Elasticsearch can do as a sink, unless `rowBytesMax` is given. */
 export const sinkSupports: SinkSupports = {
   effect: 'fenced',
-  // A version is one number of 64 bits: epoch and offset fill it.
-  ordinalFence: false,
+  // A version is one number of 64 bits, which epoch and offset fill; the ordinal is in the document, and is read on conflict.
+  ordinalFence: true,
   // Nothing changes together with a document but that document.
   foldState: false,
   switchOver: true,

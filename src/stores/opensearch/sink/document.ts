@@ -3,7 +3,7 @@ import { TallyError } from '../../../core/errors.ts';
 import { fenceText } from '../../../core/fence.ts';
 import { keyOfText, keyText } from '../../../core/key-text.ts';
 import { encodeKey } from '../../../core/codec.ts';
-import type { Position } from '../../../core/position.ts';
+import type { Identity } from '../../../core/position.ts';
 import type { Key, Row, Value } from '../../../core/row.ts';
 import { tooLarge } from '../errors.ts';
 import { OWN_FIELD } from './targets.ts';
@@ -31,7 +31,7 @@ export function documentId(key: Key): string {
 export const keyOfId: (id: string) => Key = keyOfText;
 
 /** The document of a row. Throws ROW_TOO_LARGE, VALUE_UNSUPPORTED, WRITE_REFUSED. */
-export function rowDocument(id: string, at: Position, row: Row, bytesMax: number): string {
+export function rowDocument(id: string, at: Identity, row: Row, bytesMax: number): string {
   if (Object.hasOwn(row, OWN_FIELD))
     throw new TallyError('WRITE_REFUSED', {
       what: `the row has a member ${OWN_FIELD}, which is the coordinator's own`,
@@ -46,13 +46,13 @@ export function rowDocument(id: string, at: Position, row: Row, bytesMax: number
         bytesMax,
       });
   }
-  const own = `{"${OWN_FIELD}":{"key":${JSON.stringify(id)},"fence":"${fenceText(at)}"}`;
+  const own = `{"${OWN_FIELD}":{"key":${JSON.stringify(id)},"fence":"${fenceText(at)}","ordinal":${at.ordinal}}`;
   return text === '{}' ? `${own}}` : `${own},${text.slice(1)}`;
 }
 
 /** What a deleted row leaves, so that an older write finds a newer version. */
-export function tombstoneDocument(id: string, at: Position): string {
-  return `{"${OWN_FIELD}":{"key":${JSON.stringify(id)},"fence":"${fenceText(at)}","deleted":true}}`;
+export function tombstoneDocument(id: string, at: Identity): string {
+  return `{"${OWN_FIELD}":{"key":${JSON.stringify(id)},"fence":"${fenceText(at)}","ordinal":${at.ordinal},"deleted":true}}`;
 }
 
 /** The row in a document. */

@@ -1,5 +1,6 @@
 import { isTallyError } from '../../../core/errors.ts';
 import { packFence } from '../../../core/fence.ts';
+import { ORDINAL_MAX, type Position } from '../../../core/position.ts';
 import type { Write } from '../../../core/write.ts';
 import type { FailedWrite } from '../../../ports/sink.ts';
 import type { Operation } from './bulk.ts';
@@ -13,7 +14,7 @@ export interface Encoded {
 
 /**
  * Writes as operations of a bulk, with the fence as the document's version: the server compares it in the same step in which
- * it writes. A repair may overwrite the same version. A delete writes a tombstone: of a document that is really deleted the
+ * it writes. A delete writes a tombstone: of a document that is really deleted the
  * server forgets the version (`index.gc_deletes`), and an older write would bring it back.
  */
 export function encodeWrites(
@@ -25,7 +26,7 @@ export function encodeWrites(
   const failed: FailedWrite[] = [];
   for (const [index, write] of writes.entries()) {
     try {
-      operations.push(encodeWrite(write, writersOf(write.target), bytesMax));
+      operations.push(encodeWrite(write, writersOf(write.target), bytesMax, 'external'));
     } catch (error) {
       if (!isTallyError(error) || error.code === 'INTERNAL') throw error;
       failed.push({ index, error });
@@ -40,19 +41,27 @@ export function removal(alias: string, id: string, version: bigint): Operation {
 }
 
 /** Puts a tombstone where an older version is. */
-export function burial(alias: string, id: string, at: Parameters<typeof packFence>[0]): Operation {
+export function burial(alias: string, id: string, before: Position): Operation {
+  // The snapshot at `before` has seen all of that transaction: its own changes are older, too.
+  const at = { ...before, ordinal: ORDINAL_MAX };
   return {
     action: actionOf('index', alias, id, packFence(at), 'external'),
     document: tombstoneDocument(id, at),
   };
 }
 
-function encodeWrite(write: Write, alias: string, bytesMax: number): Operation {
+/** A write as an operation: `external` takes newer versions only, `external_gte` the same one, too. */
+export function encodeWrite(
+  write: Write,
+  alias: string,
+  bytesMax: number,
+  type: 'external' | 'external_gte',
+): Operation {
   const version = packFence(write);
-  const { key, row, mode } = write;
+  const { key, row } = write;
   const id = documentId(key);
   return {
-    action: actionOf('index', alias, id, version, mode === 'repair' ? 'external_gte' : 'external'),
+    action: actionOf('index', alias, id, version, type),
     document: row === null ? tombstoneDocument(id, write) : rowDocument(id, write, row, bytesMax),
   };
 }

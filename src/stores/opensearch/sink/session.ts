@@ -1,6 +1,7 @@
 import { isTallyError, TallyError } from '../../../core/errors.ts';
 import { fenceText } from '../../../core/fence.ts';
 import { comparePositions, type Position } from '../../../core/position.ts';
+import type { Write } from '../../../core/write.ts';
 import { point } from '../../../observe/point.ts';
 import { decodeCheckpoint, encodeCheckpoint } from '../../../ports/checkpoint.ts';
 import type {
@@ -13,10 +14,11 @@ import type {
 } from '../../../ports/sink.ts';
 import { closedError } from '../errors.ts';
 import type { OpenSearchParts } from '../parts.ts';
-import { Bulk, type Operation } from './bulk.ts';
+import { Bulk, type Operation, type Outcome } from './bulk.ts';
 import { checkEpoch, type FlowRecord, type FlowState, type HeldGeneration } from './flow-record.ts';
 import type { Indices, IndexOf } from './indices.ts';
-import { burial, encodeWrites, removal } from './operations.ts';
+import { burial, encodeWrite, encodeWrites, removal } from './operations.ts';
+import { newerOfSameVersion } from './same-version.ts';
 import { olderThan, refresh, search } from './search.ts';
 import { OWN_FIELD } from './targets.ts';
 
@@ -96,7 +98,8 @@ export class OpenSearchSinkSession implements SinkSession {
     if (failed.length > 0) return { applied: 0, older: 0, failed };
     point('sink.before-apply');
     for (const { target } of batch.writes) this.#unseen.add(target);
-    const report = reportOf(await this.#bulk.run(operations));
+    const outcomes = await this.#bulk.run(operations);
+    const report = reportOf(await this.#settled(batch.writes, outcomes));
     point('sink.after-apply-before-checkpoint');
     if (report.failed.length > 0) return report;
     await this.#show(batch.checkpoint.through);
@@ -157,6 +160,28 @@ export class OpenSearchSinkSession implements SinkSession {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** Writes again what was refused only because its version has no room for the ordinal. */
+  async #settled(
+    writes: readonly Write[],
+    outcomes: readonly Outcome[],
+  ): Promise<readonly Outcome[]> {
+    const { parts } = this.#options;
+    const settled = [...outcomes];
+    for (const [target, alias] of this.#writers) {
+      const refused = writes
+        .map((write, index) => ({ index, write }))
+        .filter(({ index, write }) => outcomes[index] === 'older' && write.target === target);
+      const newer = await newerOfSameVersion(parts, alias, refused);
+      if (newer === undefined) throw await this.#gone();
+      const operations = newer.map((index) =>
+        encodeWrite(writes[index] as Write, alias, parts.rowBytesMax, 'external_gte'),
+      );
+      for (const [at, outcome] of (await this.#bulk.run(operations)).entries())
+        settled[newer[at] as number] = outcome;
+    }
+    return settled;
   }
 
   #indicesOf(isCurrent: boolean): readonly IndexOf[] {

@@ -68,6 +68,7 @@ const ownMapping = {
   properties: {
     key: { type: 'keyword' },
     fence: { type: 'keyword' },
+    ordinal: { type: 'integer' },
     deleted: { type: 'boolean' },
   },
 };
