@@ -22,6 +22,8 @@ const engine = new SagaEngine({
   definitions: [definition],
   run: true,
 });
+// Among the workers first: what is started before that is taken by the other one.
+await systemClock.sleep(1_500);
 await Promise.all(
   Array.from({ length: Number(count) }, (_, number) =>
     engine.start(definition, { id: `r${round}-${number}`, input: number }),
