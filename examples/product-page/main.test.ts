@@ -13,8 +13,9 @@ test('shows a whole page of five stores, and what is left of it when one hangs',
     'recommendations are well: a whole page',
     '  Reading lamp, 12 in stock',
     '  bought with it: Desk, Chair',
-    'recommendations are hanging: a whole page',
+    'recommendations are hanging: a partial page',
     '  Reading lamp, 12 in stock',
     '  bought with it: nothing to show',
+    '  others: fallback, deadline',
   ]);
 });

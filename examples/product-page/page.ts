@@ -28,6 +28,8 @@ export type ProductPage = {
   readonly price: Part<number>;
   readonly stock: Part<number, undefined>;
   readonly stars: Part<number, undefined>;
+  /** Which products: what is missing here is missing in their names. */
+  readonly others: Part<readonly string[]>;
   readonly recommendations: Part<readonly string[]>;
 };
 
@@ -87,6 +89,7 @@ export async function page(
         undefined,
         { from: reviews },
       ),
+      others,
       recommendations: optional(
         async ({ needs }) =>
           (await names.loadMany(needs.others)).filter((name) => name !== undefined),
