@@ -21,6 +21,7 @@ export {
   type Put,
   type RowProjection,
 } from './flow/definition.ts';
+export { invalidation, type InvalidationOptions } from './flow/invalidation.ts';
 export type { Behind, Freshness } from './flow/barrier.ts';
 export type { Change, Operation } from './core/change.ts';
 export type { Key, Row, Scalar, Value } from './core/row.ts';

@@ -1,5 +1,6 @@
 import { TallyError } from '../core/errors.ts';
 import { isLaneName } from '../core/evidence.ts';
+import type { Evidence } from '../core/evidence.ts';
 import { checkOptions, suggest } from '../core/options.ts';
 import type { FlowDefinition } from '../flow/definition.ts';
 import type { Decider } from '../patterns/events/decider.ts';
@@ -25,10 +26,17 @@ export type OpenedStores<Declared extends Stores> = {
   readonly [Name in keyof Declared]: Opened<Declared[Name]>;
 };
 
-/** How a cache of an application is opened over its open stores. */
-export type CacheSetup<Declared extends Stores> = (
+/** The open caches of an application, by name. */
+export type OpenedCaches = Readonly<Record<string, Cache<unknown, unknown>>>;
+
+/**
+ * How a cache of an application is opened over its open stores. `heads` is for its `asOf`: what this process knows to be
+ * committed.
+ */
+export type CacheSetup<Declared extends Stores, Kept = Cache<unknown, unknown>> = (
   stores: OpenedStores<Declared>,
-) => Promise<Cache<unknown, unknown>>;
+  heads: () => Evidence,
+) => Promise<Kept>;
 
 /** How the log of one lane is opened, e.g. `segmentLog({ dir })`. */
 export interface LogDefinition {
@@ -36,7 +44,7 @@ export interface LogDefinition {
 }
 
 /** What an application declares: its stores, and the flows between them. */
-export interface TallyOptions<Declared extends Stores> {
+export interface TallyOptions<Declared extends Stores, Kept extends OpenedCaches = OpenedCaches> {
   /** Names the application in its own records; letters, digits, `_`, `.`, `-`. */
   readonly name: string;
   readonly stores: Declared;
@@ -51,10 +59,10 @@ export interface TallyOptions<Declared extends Stores> {
    */
   readonly sagas?: readonly SagaDefinition[] | SagaSetup;
   /**
-   * The caches that `tally cache` looks at, by name: the functions by which the application opens them itself, over the stores
-   * of its own (`products(app.stores)`).
+   * Its caches, by name: `(stores) => cache({ … })`. They are open as `app.caches`, `tally cache` looks at them, and flows of
+   * `invalidation` end in them.
    */
-  readonly caches?: Readonly<Record<string, CacheSetup<Declared>>>;
+  readonly caches?: { readonly [Name in keyof Kept]: CacheSetup<Declared, Kept[Name]> };
   /** The folder of the embedded ledger and log. Default `.tally/NAME`. */
   readonly dir?: string;
   /** Instead of the embedded one. */
@@ -64,14 +72,17 @@ export interface TallyOptions<Declared extends Stores> {
 }
 
 /** A declared application: nothing is opened yet. */
-export interface TallyApp<Declared extends Stores = Stores> {
+export interface TallyApp<
+  Declared extends Stores = Stores,
+  Kept extends OpenedCaches = OpenedCaches,
+> {
   readonly name: string;
   readonly stores: Declared;
   readonly flows: Readonly<Record<string, FlowDefinition>>;
   readonly deciders: Readonly<Record<string, readonly Decider[]>>;
   readonly sagas: SagaSetup;
   /** Each opens over the stores of this declaration. */
-  readonly caches: Readonly<Record<string, CacheSetup<Stores>>>;
+  readonly caches: { readonly [Name in keyof Kept]: CacheSetup<Stores, Kept[Name]> };
   readonly dir: string;
   readonly ledger: LedgerDefinition | undefined;
   readonly log: ((lane: string) => LogDefinition) | undefined;
@@ -103,9 +114,10 @@ const optionNames = [
  * Declares an application. Checks everything that can be known without opening a store: names, references,
  * two flows that would write the same rows. Throws CONFIG_INVALID or CONFIG_UNKNOWN_OPTION.
  */
-export function tally<const Declared extends Stores>(
-  options: TallyOptions<Declared>,
-): TallyApp<Declared> {
+export function tally<
+  const Declared extends Stores,
+  Kept extends OpenedCaches = Readonly<Record<never, never>>,
+>(options: TallyOptions<Declared, Kept>): TallyApp<Declared, Kept> {
   checkOptions(options, optionNames, 'tally');
   const { name, stores, flows = {}, dir = `.tally/${name}`, ledger, log } = options;
   checkName(name, 'tally.name');
@@ -113,12 +125,13 @@ export function tally<const Declared extends Stores>(
   if (storeNames.length === 0)
     throw invalid('tally.stores', 'names no store', 'declare at least one');
   for (const store of storeNames) checkName(store, `tally.stores.${store}`);
-  for (const [flow, definition] of Object.entries(flows)) checkFlow(flow, definition, storeNames);
+  const caches = checkedCaches(options.caches);
+  for (const [flow, definition] of Object.entries(flows))
+    checkFlow(flow, definition, { stores: storeNames, caches: Object.keys(caches) });
   checkSeparateTargets(flows);
   const deciders = checkedDeciders(options.deciders ?? {}, storeNames);
   const sagas = checkSagaSetup(options.sagas);
-  const { caches } = options;
-  return { name, stores, flows, deciders, sagas, caches: checkedCaches(caches), dir, ledger, log };
+  return { name, stores, flows, deciders, sagas, caches, dir, ledger, log };
 }
 
 function checkName(name: string, path: string): void {
@@ -130,20 +143,33 @@ function checkName(name: string, path: string): void {
     );
 }
 
-function checkFlow(flow: string, definition: FlowDefinition, stores: readonly string[]): void {
+function checkFlow(
+  flow: string,
+  definition: FlowDefinition,
+  { stores, caches }: { readonly stores: readonly string[]; readonly caches: readonly string[] },
+): void {
   checkName(flow, `tally.flows.${flow}`);
+  const isToCache = definition.starts === 'emptied';
   for (const end of ['from', 'to'] as const) {
-    const store = definition[end];
-    if (stores.includes(store)) continue;
-    const near = suggest(store, stores);
+    const name = definition[end];
+    const [kind, known] =
+      isToCache && end === 'to' ? (['cache', caches] as const) : (['store', stores] as const);
+    if (known.includes(name)) continue;
+    const near = suggest(name, known);
     throw invalid(
       `tally.flows.${flow}.${end}`,
-      `names the store ${JSON.stringify(store)}, which is not declared`,
+      `names the ${kind} ${JSON.stringify(name)}, which is not declared`,
       near === undefined
-        ? `declare it, or use one of ${stores.join(', ')}`
+        ? `declare it${known.length === 0 ? '' : `, or use one of ${known.join(', ')}`}`
         : `did you mean ${near}?`,
     );
   }
+  if (isToCache && stores.includes(definition.to))
+    throw invalid(
+      `tally.flows.${flow}.to`,
+      `names ${definition.to}, which is a cache and a store`,
+      'give the cache another name',
+    );
   if (definition.from === definition.to)
     throw invalid(
       `tally.flows.${flow}`,
@@ -155,7 +181,9 @@ function checkFlow(flow: string, definition: FlowDefinition, stores: readonly st
 /** A target row has one source lane, and one flow: two writers would overwrite each other's fences. */
 function checkSeparateTargets(flows: Readonly<Record<string, FlowDefinition>>): void {
   const writers = new Map<string, string>();
-  for (const [flow, { to, into }] of Object.entries(flows)) {
+  for (const [flow, { to, into, starts }] of Object.entries(flows)) {
+    // Whatever tells a cache of a change takes nothing away from another one that does.
+    if (starts === 'emptied') continue;
     for (const target of into) {
       const other = writers.get(`${to} ${target}`);
       if (other !== undefined)
@@ -169,10 +197,10 @@ function checkSeparateTargets(flows: Readonly<Record<string, FlowDefinition>>): 
   }
 }
 
-function checkedCaches<Declared extends Stores>(
-  caches: TallyOptions<Declared>['caches'] = {},
-): TallyApp['caches'] {
-  for (const [cache, setup] of Object.entries(caches)) {
+function checkedCaches<Declared extends Stores, Kept extends OpenedCaches>(
+  caches: TallyOptions<Declared, Kept>['caches'],
+): TallyApp<Stores, Kept>['caches'] {
+  for (const [cache, setup] of Object.entries(caches ?? {})) {
     checkName(cache, `tally.caches.${cache}`);
     if (typeof setup !== 'function')
       throw invalid(
@@ -182,7 +210,7 @@ function checkedCaches<Declared extends Stores>(
       );
   }
   // They are called with the stores of their own declaration, and no others.
-  return caches as TallyApp['caches'];
+  return (caches ?? {}) as unknown as TallyApp<Stores, Kept>['caches'];
 }
 
 /** A stream is found by its category, so that a category has one decider in the whole application. */

@@ -21,6 +21,12 @@ export interface Lane {
   epoch: Epoch;
 }
 
+/** What a flow may end in: a store, or a cache over one. */
+export type FlowEnd = Pick<Store, 'system' | 'sink'>;
+
+/** By the name that a flow gives as `to`. */
+export type FlowEnds = Readonly<Record<string, FlowEnd>>;
+
 /** The embedded ledger, unless the application names another. */
 export async function openLedger(app: TallyApp, context: StoreContext): Promise<Ledger> {
   if (app.ledger !== undefined) return app.ledger.open(context);
@@ -50,6 +56,7 @@ async function openLog(app: TallyApp, lane: string, context: StoreContext): Prom
 export async function openLanes(
   app: TallyApp,
   stores: Readonly<Record<string, Store>>,
+  ends: FlowEnds,
   ledger: Ledger,
   context: StoreContext,
 ): Promise<Map<string, Lane>> {
@@ -73,7 +80,7 @@ export async function openLanes(
     ];
     await prepareCaptured(app, from, tables, stores);
     await source.prepare(tables);
-    const epoch = await laneEpoch(ledger, from, source, () => epochsAtTargets(app, from, stores));
+    const epoch = await laneEpoch(ledger, from, source, () => epochsAtTargets(app, from, ends));
     const log = opened.use(await openLog(app, from, context));
     lanes.set(from, { name: from, source, tables, epoch, log });
   }
@@ -144,14 +151,10 @@ async function laneEpoch(
 }
 
 /** The newest epoch of a lane that its targets have seen; 0 if none has. */
-async function epochsAtTargets(
-  app: TallyApp,
-  lane: string,
-  stores: Readonly<Record<string, Store>>,
-): Promise<number> {
+async function epochsAtTargets(app: TallyApp, lane: string, ends: FlowEnds): Promise<number> {
   const flows = Object.entries(app.flows).filter(([, { from }]) => from === lane);
   const checkpoints = await Promise.all(
-    flows.map(([name, definition]) => sinkOf(name, definition, stores).peek(name)),
+    flows.map(([name, definition]) => sinkOf(name, definition, ends).peek(name)),
   );
   return checkpoints.reduce(
     (newest, held) => Math.max(newest, held?.last?.epoch ?? 0, held?.backfill?.epoch ?? 0),
@@ -160,12 +163,8 @@ async function epochsAtTargets(
 }
 
 /** The sink of a flow, checked against what the flow needs of it. Throws CAPABILITY_MISSING. */
-export function sinkOf(
-  flow: string,
-  definition: FlowDefinition,
-  stores: Readonly<Record<string, Store>>,
-): Sink {
-  const store = stores[definition.to];
+export function sinkOf(flow: string, definition: FlowDefinition, ends: FlowEnds): Sink {
+  const store = ends[definition.to];
   const sink = store?.sink;
   if (sink === undefined)
     throw missing(
@@ -197,7 +196,7 @@ export function sinkOf(
 function missing(
   flow: string,
   name: string,
-  store: Store | undefined,
+  store: FlowEnd | undefined,
   what: string,
   mend: string,
 ): TallyError {

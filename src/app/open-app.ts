@@ -9,9 +9,18 @@ import type { Clock, Random } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Store } from '../ports/store.ts';
 import { addEvidence } from '../runtime/context.ts';
-import type { ClientOf, Opened, OpenedStores, Stores, TallyApp, TxOf } from './definition.ts';
+import { lanesOf } from './caches.ts';
+import type {
+  ClientOf,
+  Opened,
+  OpenedCaches,
+  OpenedStores,
+  Stores,
+  TallyApp,
+  TxOf,
+} from './definition.ts';
 import { freshnessError, freshnessOf, type FreshnessOptions } from './freshness.ts';
-import { laneEvidence, refreshEpoch, type Lane } from './lanes.ts';
+import { laneEvidence, refreshEpoch, type FlowEnds, type Lane } from './lanes.ts';
 import { Maintenance } from './maintenance.ts';
 import { RemoteProgress } from './remote-progress.ts';
 import type { AppStatus } from './status.ts';
@@ -38,6 +47,8 @@ export interface Read<Result> {
 export interface OpenAppParts {
   readonly app: TallyApp;
   readonly stores: Readonly<Record<string, Store>>;
+  readonly caches: OpenedCaches;
+  readonly ends: FlowEnds;
   readonly lanes: ReadonlyMap<string, Lane>;
   readonly ledger: Ledger;
   readonly clock: Clock;
@@ -51,8 +62,13 @@ const barrierOptionNames = ['after', 'maxStale', 'within', 'keys', 'signal'] as 
 const readOptionNames = [...barrierOptionNames, 'otherwise'] as const;
 
 /** An open application: its stores, its writes with evidence, its reads that can wait for it. */
-export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposable {
+export class OpenApp<
+  Declared extends Stores = Stores,
+  Kept extends OpenedCaches = OpenedCaches,
+> implements AsyncDisposable {
   readonly stores: OpenedStores<Declared>;
+  /** As they were declared; closed with the application. */
+  readonly caches: Kept;
   readonly ledger: Ledger;
   /** Starts sagas, waits for their outcomes, sends them signals; a process that runs the flows runs them too. */
   readonly sagas: SagaEngine;
@@ -69,6 +85,7 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
   constructor(parts: OpenAppParts) {
     this.#parts = parts;
     this.stores = parts.stores as OpenApp<Declared>['stores'];
+    this.caches = parts.caches as Kept;
     this.ledger = parts.ledger;
     this.#startedAtMs = parts.clock.nowMs();
     if (parts.run) {
@@ -88,6 +105,10 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
       board: this.#board,
       isElsewhere: (flow) => this.#worker?.runs(flow) !== true,
     });
+    for (const [name, cache] of Object.entries(parts.caches)) {
+      const lanes = lanesOf(parts.app, name);
+      if (lanes.size > 0) cache.feed.follow((after) => this.#hasTold(name, lanes, after));
+    }
   }
 
   /**
@@ -188,11 +209,23 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
     };
   }
 
-  /** Waits until a store is as fresh as asked, within the limit; see {@link Freshness} for the answers. */
-  async barrier(store: keyof Declared & string, options: FreshnessOptions): Promise<Freshness> {
+  /**
+   * Waits until a store is as fresh as asked, or a cache was told of all of it, within the limit; see {@link Freshness} for
+   * the answers.
+   */
+  async barrier(
+    store: (keyof Declared | keyof Kept) & string,
+    options: FreshnessOptions,
+  ): Promise<Freshness> {
     checkOptions(options, barrierOptionNames, 'barrier');
-    this.#store(store);
+    if (this.#parts.ends[store] === undefined) this.#store(store);
     return this.#freshness(store, options);
+  }
+
+  /** Of a lane that no flow brings nothing is ever told. */
+  async #hasTold(cache: string, lanes: ReadonlySet<string>, after: Evidence): Promise<boolean> {
+    if (![...after.keys()].every((lane) => lanes.has(lane))) return false;
+    return (await this.#freshness(cache, { after, within: 0 })).kind === 'fresh';
   }
 
   #freshness(store: string, options: FreshnessOptions): Promise<Freshness> {
@@ -235,6 +268,7 @@ export class OpenApp<Declared extends Stores = Stores> implements AsyncDisposabl
     await this.sagas.close();
     await this.#maintenance?.stop();
     await this.#worker?.stop();
+    for (const cache of Object.values(this.#parts.caches)) await cache.close();
     for (const lane of this.#parts.lanes.values()) await lane.log.close();
     await this.#parts.ledger.close();
     for (const store of Object.values(this.#parts.stores)) await store.close();

@@ -5,7 +5,9 @@ import type { Store } from '../ports/store.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { isDeadProcess, ownProcess } from '../runtime/owner.ts';
 import { systemRandom } from '../runtime/random.ts';
-import type { Stores, TallyApp } from './definition.ts';
+import { noEvidence, type Evidence } from '../core/evidence.ts';
+import { cacheEnds, openCaches } from './caches.ts';
+import type { OpenedCaches, Stores, TallyApp } from './definition.ts';
 import { openLanes, openLedger, sinkOf } from './lanes.ts';
 import { OpenApp } from './open-app.ts';
 
@@ -20,14 +22,14 @@ export interface OpenOptions {
 }
 
 /**
- * Opens the stores, the ledger and the logs of an application, checks the plan against what the stores can
+ * Opens the stores, the ledger, the caches and the logs of an application, checks the plan against what the stores can
  * do, and (unless told not to) runs its flows. Throws what a store cannot be opened with, TABLE_UNKNOWN,
  * CAPABILITY_MISSING; whatever was opened by then is closed.
  */
-export async function open<Declared extends Stores>(
-  app: TallyApp<Declared>,
+export async function open<Declared extends Stores, Kept extends OpenedCaches = OpenedCaches>(
+  app: TallyApp<Declared, Kept>,
   options: OpenOptions = {},
-): Promise<OpenApp<Declared>> {
+): Promise<OpenApp<Declared, Kept>> {
   const {
     clock = systemClock,
     random = systemRandom,
@@ -44,10 +46,17 @@ export async function open<Declared extends Stores>(
   }
   const context = { name: app.name, clock, random };
   const ledger = opened.use(await openLedger(app, context));
-  for (const [flow, definition] of Object.entries(app.flows)) sinkOf(flow, definition, stores);
-  const lanes = await openLanes(app, stores, ledger, context);
+  let heads = (): Evidence => noEvidence;
+  const caches = await openCaches(app, stores, () => heads());
+  for (const cache of Object.values(caches)) opened.use(cache);
+  const ends = { ...stores, ...cacheEnds(app, caches, ledger) };
+  for (const [flow, definition] of Object.entries(app.flows)) sinkOf(flow, definition, ends);
+  const lanes = await openLanes(app, stores, ends, ledger, context);
   opened.move();
-  return new OpenApp<Declared>({ app, stores, lanes, ledger, clock, random, owner, isDead, run });
+  const parts = { app, stores, caches, ends, lanes, ledger, clock, random, owner, isDead, run };
+  const open = new OpenApp<Declared, Kept>(parts);
+  heads = () => open.heads();
+  return open;
 }
 
 async function makeFolder(dir: string): Promise<void> {

@@ -4,15 +4,14 @@ import { planOf } from '../flow/plan.ts';
 import type { ProgressBoard } from '../flow/progress.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
-import type { Store } from '../ports/store.ts';
-import { refreshEpoch, sinkOf, type Lane } from './lanes.ts';
+import { refreshEpoch, sinkOf, type FlowEnds, type Lane } from './lanes.ts';
 
 /** How often the targets are asked while somebody waits. */
 const POLL_MS = 10;
 
 export interface RemoteProgressOptions {
   readonly flows: Readonly<Record<string, FlowDefinition>>;
-  readonly stores: Readonly<Record<string, Store>>;
+  readonly ends: FlowEnds;
   readonly ledger: Ledger;
   readonly clock: Clock;
   readonly board: ProgressBoard;
@@ -33,13 +32,13 @@ export class RemoteProgress {
   }
 
   async refresh(flows: readonly string[]): Promise<void> {
-    const { stores, ledger, board, lanes, isElsewhere } = this.#options;
+    const { ends, ledger, board, lanes, isElsewhere } = this.#options;
     for (const name of flows) {
       const definition = this.#options.flows[name];
       if (definition === undefined || !isElsewhere(name)) continue;
       const lane = lanes.get(definition.from);
       if (lane !== undefined) await refreshEpoch(lane, ledger);
-      const sink = sinkOf(name, definition, stores);
+      const sink = sinkOf(name, definition, ends);
       const checkpoint = await sink.peek(name);
       // Without a checkpoint there is nothing to believe; what was believed before has been emptied since.
       if (checkpoint === undefined && board.get(name) === undefined) continue;

@@ -10,14 +10,13 @@ import type { Clock, Random } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Checkpoint, Sink } from '../ports/sink.ts';
 import type { Position } from '../core/position.ts';
-import type { Store } from '../ports/store.ts';
 import { supervise, type WorkerState } from '../runtime/supervisor.ts';
-import { refreshEpoch, sinkOf, type Lane } from './lanes.ts';
+import { refreshEpoch, sinkOf, type FlowEnds, type Lane } from './lanes.ts';
 import type { FlowStatus, LaneStatus } from './status.ts';
 
 export interface WorkerOptions {
   readonly flows: Readonly<Record<string, FlowDefinition>>;
-  readonly stores: Readonly<Record<string, Store>>;
+  readonly ends: FlowEnds;
   readonly lanes: ReadonlyMap<string, Lane>;
   readonly ledger: Ledger;
   readonly clock: Clock;
@@ -185,13 +184,13 @@ class FlowWorker {
     options: WorkerOptions,
     signal: AbortSignal,
   ) {
-    const { ledger, clock, random, owner, isDead, stores, board } = options;
+    const { ledger, clock, random, owner, isDead, ends, board } = options;
     this.name = name;
     this.#definition = definition;
     this.#lane = lane;
     this.#clock = clock;
     this.#ledger = ledger;
-    this.#sink = sinkOf(name, definition, stores);
+    this.#sink = sinkOf(name, definition, ends);
     this.#runner = new FlowRunner({
       name,
       definition,

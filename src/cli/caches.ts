@@ -1,5 +1,6 @@
 import type { TallyApp } from '../app/definition.ts';
 import { TallyError } from '../core/errors.ts';
+import { noEvidence } from '../core/evidence.ts';
 import type { Cache, Invalidation } from '../patterns/cache/index.ts';
 import type { Store } from '../ports/store.ts';
 import { systemClock } from '../runtime/clock.ts';
@@ -43,7 +44,7 @@ export async function withCaches<Result>(
   const caches = new Map<string, Cache<unknown, unknown>>();
   for (const name of names) {
     const setup = app.caches[name];
-    if (setup !== undefined) caches.set(name, opened.use(await setup(offered)));
+    if (setup !== undefined) caches.set(name, opened.use(await setup(offered, () => noEvidence)));
   }
   return await work(caches, stores);
 }

@@ -79,6 +79,11 @@ export interface FlowDefinition extends Required<
 > {
   readonly into: readonly string[];
   readonly batchRows: number | undefined;
+  /**
+   * What is done with a target of which nothing is known yet. `filled`: it is given the rows that the source already has.
+   * `emptied`: it holds answers that can be had again, and loses them all.
+   */
+  readonly starts: 'filled' | 'emptied';
   readonly projection:
     | { readonly kind: 'rows'; readonly project: RowProjection }
     | { readonly kind: 'fold'; readonly fold: Fold };
@@ -136,6 +141,7 @@ export function flow(options: FlowOptions): FlowDefinition {
         ? { kind: 'fold', fold: options.fold as Fold }
         : { kind: 'rows', project: options.project },
     deletes,
+    starts: 'filled',
     batchRows: options.batchRows,
     attemptsMax: options.attemptsMax ?? 5,
     parkedMax: options.parkedMax ?? 1_000,

@@ -4,6 +4,7 @@ import type { Checkpoint } from '../ports/sink.ts';
 import { BACKOFF_DEFAULT, retry } from '../runtime/backoff.ts';
 import { workUnderLease, type HeldLease } from '../runtime/lease.ts';
 import { backfill, needsBackfill } from './backfill.ts';
+import { empty } from './emptying.ts';
 import { presentEpoch } from './epochs.ts';
 import {
   Generation,
@@ -176,7 +177,8 @@ export class FlowRunner {
     generation.forks = present.forks;
     // What a lost log held and nobody had applied is in no log now: only the rows themselves know.
     if (isLogLost || reread || needsBackfill(generation, present, first)) {
-      await backfill(generation, epoch, signal);
+      if (this.#options.definition.starts === 'emptied') await empty(generation, present);
+      else await backfill(generation, epoch, signal);
       this.#publish(generation);
       // An epoch that began meanwhile may have been marked in the log before the place this one goes on from:
       // the flow would stay in the old one until somebody writes.

@@ -1,12 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { afterEach, beforeEach, expect } from 'vitest';
 import type { Evidence, OpenApp } from 'tallystick';
 import { systemClock } from '../../src/runtime/clock.ts';
 
 export { ask } from './ask.ts';
+export { rowsOf, sql } from './sqlite-rows.ts';
 
 /** A directory of its own for each test of the file that calls it. */
 export function tempDir(): (name?: string) => string {
@@ -18,26 +18,6 @@ export function tempDir(): (name?: string) => string {
     await rm(dir, { recursive: true, force: true });
   });
   return (name = '') => join(dir, name);
-}
-
-/** Runs statements in a file with a driver of its own: neither capture nor sinks are asked. */
-export function sql(file: string, text: string): void {
-  using db = new DatabaseSync(file);
-  db.exec('PRAGMA busy_timeout = 5000');
-  db.exec(text);
-}
-
-/** Rows of a file, read with a driver of its own. */
-export function rowsOf(
-  file: string,
-  text: string,
-  ...values: readonly SQLInputValue[]
-): readonly unknown[] {
-  using db = new DatabaseSync(file, { readOnly: true });
-  return db
-    .prepare(text)
-    .all(...values)
-    .map((row) => ({ ...row }));
 }
 
 /** Asks until there is an answer. */

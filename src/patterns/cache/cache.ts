@@ -4,6 +4,7 @@ import { Changer, type Invalidation } from './changer.ts';
 import { Core } from './core.ts';
 import type { CacheStats } from './events.ts';
 import { Filler } from './filler.ts';
+import { Feed, type CacheFeed } from './feed.ts';
 import type { CacheRead } from './flights.ts';
 import {
   checkCacheOptions,
@@ -55,6 +56,8 @@ export interface CacheInspection {
 /** What people and the command line do with a cache, whatever its keys and values are. */
 export interface CacheControl extends AsyncDisposable {
   readonly name: string;
+  /** What a flow of an application tells of changes at the source; the application connects it. */
+  readonly feed: CacheFeed;
   stats(): CacheStats;
   /** Looks, and loads nothing. `key` is the text of a key. Throws STORE_UNREACHABLE. */
   inspect(key: string): Promise<CacheInspection>;
@@ -134,7 +137,8 @@ export async function cache<Key, Value>(
   });
   const changer = new Changer(core, filler, pending);
   const reader = new Reader(core, filler, pending);
-  return new View({ core, reader, changer, pending }, '');
+  const feed = new Feed(core, changer, reader);
+  return new View({ core, reader, changer, pending, feed }, '');
 }
 
 const LEASE_MARGIN_MS = 1_000;

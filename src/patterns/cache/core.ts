@@ -29,6 +29,8 @@ export class Core<Key, Value> {
   isWatching = false;
   /** Grows with every change that is told. */
   changes = 0;
+  /** Whether a flow has told all that this evidence contains; undefined where none does. */
+  hasTold: ((after: Evidence) => Promise<boolean>) | undefined;
 
   constructor(settings: Settings<Key, Value>, tier: CacheTier) {
     const { name, clock, shared, loads, near } = settings;

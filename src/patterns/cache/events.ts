@@ -41,6 +41,8 @@ export type CacheHappening =
   /** An invalidation that has not reached the shared tier yet; it is tried until it has. */
   | { readonly kind: 'invalidation-pending'; readonly keys: number; readonly error: unknown }
   | { readonly kind: 'invalidation-done'; readonly keys: number }
+  /** A flow could not tell what was changed: everything was invalidated. `reason` is of the application's own code. */
+  | { readonly kind: 'told-unclear'; readonly reason: string }
   /** Changes may have been missed: copies in this process are dropped. */
   | { readonly kind: 'watch-gap' };
 
@@ -73,6 +75,8 @@ export interface CacheStats {
   readonly voided: number;
   readonly older: number;
   readonly invalidations: number;
+  /** Keys and tags that a flow running in this process has told of. */
+  readonly told: number;
   /** Invalidations that the shared tier has not taken yet. */
   readonly pending: number;
   /** Calls that passed the shared tier by, or found it unreachable. */

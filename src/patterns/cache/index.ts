@@ -11,6 +11,7 @@ export type { Invalidation } from './changer.ts';
 export { compressed } from './compressed.ts';
 export { plainJson, type Serialiser } from './envelope.ts';
 export type { CacheHappening, CacheSource, CacheStats, StaleBecause, Stored } from './events.ts';
+export type { CacheFeed, Told, ToldKey } from './feed.ts';
 export type { CacheRead } from './flights.ts';
 export { keyvStore, type KeyvItem, type KeyvStore, type KeyvStoreOptions } from './keyv.ts';
 export {

@@ -15,6 +15,7 @@ export class CacheMeter {
   voided = 0;
   older = 0;
   invalidations = 0;
+  told = 0;
   bypassed = 0;
   readonly loadMs: Histogram = new Histogram();
   readonly ageMs: Histogram = new Histogram();
@@ -35,6 +36,7 @@ export class CacheMeter {
       voided: this.voided,
       older: this.older,
       invalidations: this.invalidations,
+      told: this.told,
       bypassed: this.bypassed,
       loadMs: this.loadMs.percentiles(),
       ageMs: this.ageMs.percentiles(),

@@ -221,6 +221,12 @@ export function checkCacheOptions<Key, Value>(
   const caches = cachesOf(options.store);
   if (options.lane !== undefined && options.asOf === undefined)
     throw invalid('cache.lane', 'give asOf as well: it tells the positions that become fences');
+  if (options.lane !== undefined && caches?.supports.fences === false)
+    throw new TallyError('CAPABILITY_MISSING', {
+      what: 'this store compares no fences',
+      where: 'cache.lane',
+      mend: 'leave lane out, or use memory, sqlite or redis',
+    });
   const graceMs = checkDuration(options.grace ?? 0, 'cache.grace');
   return {
     name,

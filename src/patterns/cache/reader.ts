@@ -91,11 +91,14 @@ export class Reader<Key, Value> {
       if (answer !== undefined) return answer;
     }
     for (let attempt = 0; attempt < AGAIN_MAX && !this.#pending.has(name); attempt += 1) {
+      // Before the tier is asked: what is there after everything up to the evidence was told is not older than that.
+      const isTold = await this.#isTold(after);
       const askedAtMs = this.#core.nowMs();
       const answer = await this.#tier.ask(name, attempt === 0 ? 'due' : 'always');
       if (answer === undefined) break;
       const read = this.#core.read(name, answer.entry);
-      const covers = read !== undefined && coversEvidence(read.asOf, after) === 'covered';
+      const covers =
+        read !== undefined && (isTold || coversEvidence(read.asOf, after) === 'covered');
       if (covers && read.entry.freshForMs > 0) {
         if (answer.lease.kind === 'granted')
           this.#refresh(name, key, answer.lease.lease, read.value);
@@ -108,6 +111,12 @@ export class Reader<Key, Value> {
       else if (lease.kind !== 'none') break;
     }
     return this.#loadAfter(name, key, after, undefined);
+  }
+
+  /** A flow that cannot say how far it is has told nothing: the value is loaded. */
+  async #isTold(after: Evidence): Promise<boolean> {
+    const { hasTold } = this.#core;
+    return hasTold === undefined ? false : await hasTold(after).catch(() => false);
   }
 
   /** Loads a key for which a lease is held here, for nobody in particular. */

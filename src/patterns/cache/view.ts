@@ -12,6 +12,7 @@ import type {
 import type { Changer, Invalidation } from './changer.ts';
 import type { Core } from './core.ts';
 import type { CacheStats } from './events.ts';
+import type { CacheFeed } from './feed.ts';
 import type { CacheRead } from './flights.ts';
 import { innerNamespace, namespaceTag, nameOf } from './names.ts';
 import type { LoadedOptions } from './options.ts';
@@ -24,6 +25,7 @@ export interface ViewParts<Key, Value> {
   readonly reader: Reader<Key, Value>;
   readonly changer: Changer<Key, Value>;
   readonly pending: Pending;
+  readonly feed: CacheFeed;
 }
 
 /** A cache as its users see it: the whole, or the keys of one namespace. */
@@ -38,6 +40,10 @@ export class View<Key, Value> implements Cache<Key, Value> {
 
   get name(): string {
     return this.#parts.core.settings.name;
+  }
+
+  get feed(): CacheFeed {
+    return this.#parts.feed;
   }
 
   get(key: Key, options?: CacheReadOptions): Promise<Value | undefined> {
