@@ -114,10 +114,9 @@ const optionNames = [
  * Declares an application. Checks everything that can be known without opening a store: names, references,
  * two flows that would write the same rows. Throws CONFIG_INVALID or CONFIG_UNKNOWN_OPTION.
  */
-export function tally<
-  const Declared extends Stores,
-  Kept extends OpenedCaches = Readonly<Record<never, never>>,
->(options: TallyOptions<Declared, Kept>): TallyApp<Declared, Kept> {
+export function tally<const Declared extends Stores, Kept extends OpenedCaches = OpenedCaches>(
+  options: TallyOptions<Declared, Kept>,
+): TallyApp<Declared, Kept> {
   checkOptions(options, optionNames, 'tally');
   const { name, stores, flows = {}, dir = `.tally/${name}`, ledger, log } = options;
   checkName(name, 'tally.name');

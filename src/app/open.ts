@@ -54,9 +54,9 @@ export async function open<Declared extends Stores, Kept extends OpenedCaches = 
   const lanes = await openLanes(app, stores, ends, ledger, context);
   opened.move();
   const parts = { app, stores, caches, ends, lanes, ledger, clock, random, owner, isDead, run };
-  const open = new OpenApp<Declared, Kept>(parts);
-  heads = () => open.heads();
-  return open;
+  const running = new OpenApp<Declared, Kept>(parts);
+  heads = () => running.heads();
+  return running;
 }
 
 async function makeFolder(dir: string): Promise<void> {
