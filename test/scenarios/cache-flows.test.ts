@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { flow, invalidation, open, put, tally, type OpenApp } from 'tallystick';
 import { cache, type CacheHappening } from 'tallystick/cache';
 import { memory } from 'tallystick/memory';
+import type { TxOf } from '../../src/app/definition.ts';
 import type { OpenOptions } from '../../src/app/open.ts';
 import {
   cacheFlowApp,
@@ -24,6 +25,13 @@ type Open = OpenApp<World['stores'], { readonly names: Names }>;
 async function toldAll(app: Open): Promise<void> {
   const freshness = await app.barrier('names', { maxStale: 0, within: '60s' });
   expect(freshness, JSON.stringify(await app.status())).toEqual({ kind: 'fresh' });
+}
+
+/** Within a transaction of the application, whichever store it is of. */
+async function rename(tx: TxOf<World['stores']['shop']>, id: string, name: string): Promise<void> {
+  const text = `UPDATE items SET name = '${name}' WHERE id = ${id}`;
+  if ('query' in tx) await tx.query(text);
+  else tx.exec(text);
 }
 
 const openIt = (app: CacheFlowApp, options: OpenOptions = {}): Promise<Open> => open(app, options);
@@ -97,11 +105,7 @@ for (const [name, { isThere, open: openWorld }] of Object.entries(worlds))
     test('a read after evidence is answered by the cache once that was told, and loads until then', async () => {
       const { owner, app, names } = await started();
       expect(await names.getMany(['1', '2'])).toEqual(['lamp', 'chair']);
-      const { evidence } = await app.write('shop', (tx) =>
-        'query' in tx
-          ? tx.query("UPDATE items SET name = 'desk lamp' WHERE id = 1")
-          : tx.exec("UPDATE items SET name = 'desk lamp' WHERE id = 1"),
-      );
+      const { evidence } = await app.write('shop', (tx) => rename(tx, '1', 'desk lamp'));
       expect(await names.get('1', { after: evidence })).toBe('desk lamp');
       expect(await app.barrier('names', { after: evidence, within: '60s' })).toEqual({
         kind: 'fresh',
@@ -220,13 +224,7 @@ for (const [name, { isThere, open: openWorld }] of Object.entries(worlds))
         await using writing = await openIt(app, { run: false });
         const { names } = writing.caches;
         await names.get('2');
-        await names.write('1', () =>
-          writing.write('shop', (tx) =>
-            'query' in tx
-              ? tx.query("UPDATE items SET name = 'desk lamp' WHERE id = 1")
-              : tx.exec("UPDATE items SET name = 'desk lamp' WHERE id = 1"),
-          ),
-        );
+        await names.write('1', () => writing.write('shop', (tx) => rename(tx, '1', 'desk lamp')));
         expect(await names.get('1')).toBe('desk lamp');
       }
       await owner.run("UPDATE items SET name = 'stool' WHERE id = 2");

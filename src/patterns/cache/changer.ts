@@ -2,6 +2,7 @@ import { isTallyError } from '../../core/errors.ts';
 import type { Evidence } from '../../core/evidence.ts';
 import { noEvidence } from '../../core/evidence.ts';
 import type { InvalidateOptions } from '../../ports/cache.ts';
+import { checkCacheKeys } from '../../ports/cache-checks.ts';
 import type { Core } from './core.ts';
 import type { Filler } from './filler.ts';
 import { Flight } from './flights.ts';
@@ -32,7 +33,7 @@ export class Changer<Key, Value> {
     this.#pending = pending;
   }
 
-  /** Throws VALUE_UNSUPPORTED, ROW_TOO_LARGE for what cannot be kept. */
+  /** Throws VALUE_UNSUPPORTED, ROW_TOO_LARGE for what cannot be kept, or is no key. */
   async set(
     name: string,
     key: Key,
@@ -41,6 +42,7 @@ export class Changer<Key, Value> {
     asOf: Evidence = noEvidence,
   ): Promise<Invalidation | { readonly kind: 'older' }> {
     const { guard, tier, near, flights } = this.#core;
+    checkCacheKeys('key', [name], tier.supports.keyBytesMax);
     const loaded = new Loaded(value, options);
     const stored = this.#filler.valueOf(name, key, loaded, { asOf, loadMs: 0 });
     if (stored === undefined) return this.invalidate([name], {});
@@ -71,7 +73,9 @@ export class Changer<Key, Value> {
     });
   }
 
-  invalidate(names: readonly string[], options: InvalidateOptions): Promise<Invalidation> {
+  /** Throws VALUE_UNSUPPORTED, ROW_TOO_LARGE for what is no key: here too, since it may have to wait for the tier. */
+  async invalidate(names: readonly string[], options: InvalidateOptions): Promise<Invalidation> {
+    checkCacheKeys('key', names, this.#core.tier.supports.keyBytesMax);
     return this.#change(
       names.length,
       () => this.#core.changed(names, options.as),

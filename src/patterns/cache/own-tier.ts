@@ -9,9 +9,12 @@ import type {
   StoreOutcome,
 } from '../../ports/cache.ts';
 
+/** No store has to take it; but as many keys as there are entries stay in memory. */
+const KEY_BYTES_MAX: number = 64 * 1024;
+
 const supports: CacheSupports = {
   ttlResolutionMs: 1,
-  keyBytesMax: Infinity,
+  keyBytesMax: KEY_BYTES_MAX,
   payloadBytesMax: Infinity,
   wakes: 'told',
   deathNoticedMs: 0,

@@ -213,8 +213,10 @@ export class Reader<Key, Value> {
       } else this.#ahead(name, key, read);
       return this.#hit(read);
     }
-    const stale = read === undefined ? this.#staleCopy(name) : staleEntry(read);
-    const { stale: policy } = this.#core.settings;
+    const { stale: policy, graceMs } = this.#core.settings;
+    // What was expired before its time is still there, and without a grace nobody is to be answered it.
+    const stale =
+      graceMs === 0 ? undefined : read === undefined ? this.#staleCopy(name) : staleEntry(read);
     if (stale !== undefined && policy === 'refresh' && isRefreshing(lease)) {
       if (lease.kind === 'granted') this.#refresh(name, key, lease.lease, stale.value);
       return this.#stale(name, stale, 'refreshing');
@@ -377,6 +379,7 @@ export class Reader<Key, Value> {
     }
     // With a shared tier it is asked first: somebody may have loaded the next value long ago.
     if (hasShared || settings.stale !== 'refresh' || nowMs >= copy.keptUntilMs) return undefined;
+    if (settings.graceMs === 0) return undefined;
     this.#lookAgain(name, key, copy);
     return this.#stale(name, staleOf(copy, nowMs), 'refreshing');
   }
@@ -408,6 +411,7 @@ export class Reader<Key, Value> {
     const copy = this.#core.near?.get(name);
     const nowMs = this.#core.nowMs();
     if (copy === undefined || nowMs >= copy.keptUntilMs) return undefined;
+    if (this.#core.settings.graceMs === 0) return undefined;
     return staleOf(copy, nowMs);
   }
 

@@ -2,6 +2,7 @@ import { TallyError } from '../../core/errors.ts';
 import { type Evidence, noEvidence } from '../../core/evidence.ts';
 import { checkDuration, checkOptions } from '../../core/options.ts';
 import type { Position } from '../../core/position.ts';
+import { checkCacheKeys, checkCacheTags } from '../../ports/cache-checks.ts';
 import type {
   Cache,
   CacheInspection,
@@ -48,10 +49,17 @@ export class View<Key, Value> implements Cache<Key, Value> {
 
   get(key: Key, options?: CacheReadOptions): Promise<Value | undefined> {
     if (options !== undefined) return this.read(key, options).then(({ value }) => value);
-    return this.#parts.reader.get(this.#nameOf(key), key);
+    let name: string;
+    try {
+      name = this.#nameOf(key);
+    } catch (error) {
+      // No async function, since a copy has a promise of its own.
+      return Promise.reject(error as Error);
+    }
+    return this.#parts.reader.get(name, key);
   }
 
-  read(key: Key, options: CacheReadOptions = {}): Promise<CacheRead<Value>> {
+  async read(key: Key, options: CacheReadOptions = {}): Promise<CacheRead<Value>> {
     checkOptions(options, ['after'], 'read');
     const { after = noEvidence } = options;
     const name = this.#nameOf(key);
@@ -59,11 +67,11 @@ export class View<Key, Value> implements Cache<Key, Value> {
     return after.size === 0 ? reader.read(name, key) : reader.readAfter(name, key, after);
   }
 
-  getMany(keys: readonly Key[]): Promise<readonly (Value | undefined)[]> {
+  async getMany(keys: readonly Key[]): Promise<readonly (Value | undefined)[]> {
     return this.#parts.reader.getMany(keys.map((key) => ({ name: this.#nameOf(key), key })));
   }
 
-  set(
+  async set(
     key: Key,
     value: Value | undefined,
     options: LoadedOptions = {},
@@ -72,11 +80,11 @@ export class View<Key, Value> implements Cache<Key, Value> {
     return this.#parts.changer.set(this.#nameOf(key), key, value, options);
   }
 
-  delete(key: Key | readonly Key[]): Promise<Invalidation> {
+  async delete(key: Key | readonly Key[]): Promise<Invalidation> {
     return this.#parts.changer.invalidate(this.#namesOf(key), {});
   }
 
-  expire(key: Key | readonly Key[]): Promise<Invalidation> {
+  async expire(key: Key | readonly Key[]): Promise<Invalidation> {
     return this.#parts.changer.invalidate(this.#namesOf(key), { as: 'expire' });
   }
 
@@ -91,6 +99,9 @@ export class View<Key, Value> implements Cache<Key, Value> {
     if (typeof afterwards === 'function' && core.settings.lane === undefined)
       throw unfenced(this.name);
     const names = this.#namesOf(key);
+    // Before it is written: what cannot be invalidated afterwards would be committed all the same.
+    checkCacheKeys('key', names, core.tier.supports.keyBytesMax);
+    checkCacheTags(tags, core.tier.supports);
     if (guard !== undefined)
       await changer.bar(names, checkDuration(guard, 'write.guard', { min: 1 }));
     let value: Result;
@@ -147,7 +158,7 @@ export class View<Key, Value> implements Cache<Key, Value> {
     return { key, entry: answer?.entry, isNear };
   }
 
-  invalidateKeys(keys: readonly string[]): Promise<Invalidation> {
+  async invalidateKeys(keys: readonly string[]): Promise<Invalidation> {
     return this.#parts.changer.invalidate(
       keys.map((key) => nameOf(this.#namespace, key)),
       {},
