@@ -27,6 +27,8 @@ export interface LoadRequest<Key, Value> {
   readonly after: Evidence;
   /** Whether nothing has been told of the key since the load began. */
   readonly isClean: () => boolean;
+  /** Called when the value is on its way to the tier. */
+  readonly onStoring: () => void;
 }
 
 /** Runs loaders, and stores what they answer under the lease that it was loaded under. */
@@ -98,7 +100,7 @@ export class Filler<Key, Value> {
   }
 
   async #store(
-    { name, key, lease, isClean }: LoadRequest<Key, Value>,
+    { name, key, lease, isClean, onStoring }: LoadRequest<Key, Value>,
     result: Loaded<Value>,
     about: { readonly asOf: Evidence; readonly loadMs: number },
   ): Promise<Stored> {
@@ -115,6 +117,7 @@ export class Filler<Key, Value> {
       return 'not-kept';
     }
     const stored = value;
+    onStoring();
     const nowMs = this.#core.nowMs();
     try {
       const [outcome = 'voided'] = await guard.run(() => tier.fillMany([{ ...stored, lease }]));

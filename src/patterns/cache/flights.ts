@@ -19,9 +19,10 @@ export interface Outcome<Value> extends CacheRead<Value> {
 
 /**
  * Where a flight is. Who comes while it is `asking` must not join it: the tier may have answered already, and the key may
- * have been changed since.
+ * have been changed since. Nor while it is `storing`. Otherwise: 1. the value arrives at the tier and is stored  2. another process
+ * changes the key, and that is answered  3. a reader who knows of it joins  4. `stored` comes back: it is true, of before the change.
  */
-export type Phase = 'queued' | 'asking' | 'waiting' | 'loading';
+export type Phase = 'queued' | 'asking' | 'waiting' | 'loading' | 'storing';
 
 /** The one way of one key from being asked for to being answered, shared by all who ask meanwhile. */
 export class Flight<Key, Value> {
@@ -36,6 +37,18 @@ export class Flight<Key, Value> {
     this.name = name;
     this.key = key;
   }
+}
+
+/** What a load asks of its flight, and tells it. */
+export function toldOf<Key, Value>(
+  flight: Flight<Key, Value>,
+): { readonly isClean: () => boolean; readonly onStoring: () => void } {
+  return {
+    isClean: () => !flight.isDirty,
+    onStoring: () => {
+      flight.phase = 'storing';
+    },
+  };
 }
 
 /** The flights of one cache that others may join, by key. */
@@ -53,9 +66,8 @@ export class Flights<Key, Value> {
   /** One that may be joined. */
   find(name: string): Flight<Key, Value> | undefined {
     const flight = this.#flights.get(name);
-    return flight === undefined || (flight.phase === 'asking' && !this.#joinsAsking)
-      ? undefined
-      : flight;
+    if (flight === undefined || this.#joinsAsking) return flight;
+    return flight.phase === 'asking' || flight.phase === 'storing' ? undefined : flight;
   }
 
   add(flight: Flight<Key, Value>): void {

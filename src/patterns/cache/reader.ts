@@ -15,7 +15,7 @@ import { Asks } from './asks.ts';
 import type { Core, ReadEntry } from './core.ts';
 import type { StaleBecause } from './events.ts';
 import { Filler, type LoadOutcome } from './filler.ts';
-import { Flight, type CacheRead, type Outcome } from './flights.ts';
+import { Flight, toldOf, type CacheRead, type Outcome } from './flights.ts';
 import type { Copy } from './near.ts';
 import type { Pending } from './pending.ts';
 import { Questions } from './questions.ts';
@@ -136,7 +136,7 @@ export class Reader<Key, Value> {
     flight.phase = 'loading';
     this.#core.flights.add(flight);
     const work = this.#filler
-      .load({ name, key, lease, stale: undefined, after, isClean: () => !flight.isDirty })
+      .load({ name, key, lease, stale: undefined, after, ...toldOf(flight) })
       .then((outcome): Outcome<Value> => loadedNow(outcome));
     flight.outcome = work;
     try {
@@ -156,7 +156,7 @@ export class Reader<Key, Value> {
         const own = new Flight<Key, Value>(name, key);
         return this.#start(own, () => this.#fly(own));
       }
-      const wasLoading = flight.phase === 'loading';
+      const wasLoading = flight.phase === 'loading' || flight.phase === 'storing';
       const outcome = await flight.outcome;
       // The load began before this caller asked, and the key was changed before it ended: it may have been changed before
       // this caller asked as well.
@@ -340,7 +340,7 @@ export class Reader<Key, Value> {
       lease,
       stale,
       after: noEvidence,
-      isClean: () => !flight.isDirty,
+      ...toldOf(flight),
     });
   }
 
