@@ -12,7 +12,7 @@ export interface ReaderOptions {
 }
 
 /** How long each reader waited, and how many got an error. */
-export interface ReaderAnswer {
+interface ReaderAnswer {
   readonly waitedMs: readonly number[];
   readonly errors: number;
 }

@@ -4,7 +4,7 @@ import type { Store } from '../../src/ports/store.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { seededRandom } from '../../src/runtime/random.ts';
 
-export interface MixedOptions {
+interface MixedOptions {
   /** One for each process. */
   readonly stores: readonly Store[];
   readonly operations: number;
@@ -16,7 +16,7 @@ export interface MixedOptions {
   readonly padding?: number;
 }
 
-export interface MixedReport {
+interface MixedReport {
   readonly reads: number;
   readonly loads: number;
   readonly voided: number;
@@ -148,7 +148,7 @@ function tagOf(key: string): string {
   return `t${Number(key.slice(1)) % TAGS}`;
 }
 
-export interface RacesReport {
+interface RacesReport {
   readonly rounds: number;
   /** Loaded values that arrived after an invalidation and were refused. */
   readonly voided: number;
@@ -186,7 +186,7 @@ export async function races(
   await Promise.all(
     Array.from({ length: PARALLEL }, async (_, key) => {
       const name = `k${key}`;
-      for (; left > 0;) {
+      while (left > 0) {
         left -= 1;
         const begun = Promise.withResolvers<void>();
         const go = Promise.withResolvers<void>();
