@@ -5,7 +5,10 @@ import { seededRandom } from '../../runtime/random.ts';
 import { memory } from '../../stores/memory/index.ts';
 import { cache, loaded, type Cache, type CacheHappening, type CacheOptions } from './index.ts';
 
-async function opened(kind: 'near' | 'shared' | 'both', more: Partial<CacheOptions<never, never>>) {
+async function opened(
+  kind: 'near' | 'shared' | 'both',
+  more: Partial<CacheOptions<unknown, unknown>>,
+) {
   const clock = virtualClock();
   const random = seededRandom(3);
   const store = await memory().open({ name: 'cache', clock, random });
@@ -19,7 +22,7 @@ async function opened(kind: 'near' | 'shared' | 'both', more: Partial<CacheOptio
     random,
     load: (key) => `of ${String(key)}`,
     onEvent: (event) => events.push(event),
-    ...(more as Partial<CacheOptions<unknown, unknown>>),
+    ...more,
   });
   return {
     things,
@@ -94,7 +97,7 @@ describe.each(['near', 'shared', 'both'] as const)('bad input of a cache (%s)', 
       ['x'.repeat(2 ** 20), 'ROW_TOO_LARGE'],
     ];
     for (const [key, code] of refused)
-      expect(await refusals(at.things, key), `${String(key).slice(0, 10)}`).toEqual(
+      expect(await refusals(at.things, key), String(key).slice(0, 10)).toEqual(
         Array.from({ length: 8 }, () => code),
       );
     expect(await at.things.get('fine')).toBe('of fine');
@@ -116,7 +119,7 @@ describe.each(['near', 'shared', 'both'] as const)('bad input of a cache (%s)', 
 
   test('a value that cannot be carried is answered, and kept only where it need not be', async () => {
     const odd = { at: new Map() };
-    await using at = await opened(kind, { load: (() => odd) as never });
+    await using at = await opened(kind, { load: () => odd });
     expect(await at.things.get('a')).toBe(odd);
     expect(await at.things.get('a')).toBe(odd);
     expect(at.things.stats().loads).toBe(kind === 'near' ? 1 : 2);
@@ -129,7 +132,7 @@ describe.each(['near', 'shared', 'both'] as const)('bad input of a cache (%s)', 
   });
 
   test('a value over the limit is answered and not kept', async () => {
-    await using at = await opened(kind, { sizeMax: 10, load: (() => 'x'.repeat(11)) as never });
+    await using at = await opened(kind, { sizeMax: 10, load: () => 'x'.repeat(11) });
     expect(await at.things.get('a')).toHaveLength(11);
     await at.things.get('a');
     expect(at.things.stats().loads).toBe(kind === 'near' ? 1 : 2);
@@ -144,7 +147,7 @@ describe.each(['near', 'shared', 'both'] as const)('bad input of a cache (%s)', 
       await expect(opened(kind, { ttl: ttl as never })).rejects.toMatchObject({
         code: 'CONFIG_INVALID',
       });
-    await using at = await opened(kind, { ttl: (() => NaN) as never });
+    await using at = await opened(kind, { ttl: () => NaN });
     expect(await at.things.get('a')).toBe('of a');
     await at.things.get('a');
     expect(at.things.stats().loads).toBe(2);
@@ -152,17 +155,17 @@ describe.each(['near', 'shared', 'both'] as const)('bad input of a cache (%s)', 
     await expect(at.things.set('a', 'x', { ttl: NaN })).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
     });
-    await using other = await opened(kind, { load: (() => loaded('x', { ttl: NaN })) as never });
+    await using other = await opened(kind, { load: () => loaded('x', { ttl: NaN }) });
     expect(await other.things.get('a')).toBe('x');
     expect(other.events.map((event) => event.kind)).toContain('not-kept');
   });
 
   test('a loader that throws what is no error, or before it returns a promise, is an error of its callers alone', async () => {
     await using at = await opened(kind, {
-      load: (() => {
+      load: () => {
         const odd: unknown = 'plain text';
         throw odd as Error;
-      }) as never,
+      },
       loads: { retryAfter: 0 },
     });
     await expect(at.things.get('a')).rejects.toBe('plain text');
@@ -174,7 +177,7 @@ describe.each(['near', 'shared', 'both'] as const)('bad input of a cache (%s)', 
   test('a loader that hangs is out of time, keeps its place until it ends, and blocks nobody past its limit', async () => {
     const hung = Promise.withResolvers<string>();
     await using at = await opened(kind, {
-      load: ((key: unknown) => (key === 'hung' ? hung.promise : 'fine')) as never,
+      load: (key) => (key === 'hung' ? hung.promise : 'fine'),
       loads: { timeout: '1s', concurrency: 1, retryAfter: 0 },
     });
     const late = expect(at.things.get('hung')).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED' });

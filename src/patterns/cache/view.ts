@@ -54,7 +54,7 @@ export class View<Key, Value> implements Cache<Key, Value> {
       name = this.#nameOf(key);
     } catch (error) {
       // No async function, since a copy has a promise of its own.
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
     return this.#parts.reader.get(name, key);
   }
