@@ -26,19 +26,24 @@ interface Promises {
   readonly survives?: number;
 }
 
+type DocumentId = Exclude<SourceId, 'unchecked' | 'judgement'>;
 type Promised = Exclude<keyof Promises, 'cap' | 'pacelc'>;
 
 /**
  * A configuration whose facts come from one document. What the document says in its own words is named in `read`; what
- * merely follows has medium confidence, as CAP and PACELC always have: hardly a document speaks of them. What is named in
- * neither is not backed by the document at all, and is marked as recalled.
+ * merely follows has medium confidence, as CAP and PACELC always have: hardly a document speaks of them. `elsewhere` names
+ * what was read in another document. What is named in none of them is not backed at all, and is marked as recalled.
  */
 export function configuration(
   id: string,
   about: string,
   basis: SourceId,
   promises: Promises,
-  backing: { readonly read?: readonly Promised[]; readonly follows?: readonly Promised[] } = {},
+  backing: {
+    readonly read?: readonly Promised[];
+    readonly follows?: readonly Promised[];
+    readonly elsewhere?: Readonly<Partial<Record<Promised, DocumentId>>>;
+  } = {},
 ): Configuration {
   const inferred = <Value>(value: Value): Fact<Value> =>
     basis === 'unchecked' || basis === 'judgement'
@@ -46,6 +51,8 @@ export function configuration(
       : known(value, basis, 'medium');
   const fact = <Value>(name: Promised, value: Value | undefined): Known<Value> => {
     if (value === undefined) return undefined;
+    const other = backing.elsewhere?.[name];
+    if (other !== undefined) return known(value, other);
     if (basis === 'unchecked' || basis === 'judgement') return recalled(value);
     if (backing.read?.includes(name) === true) return known(value, basis);
     return backing.follows?.includes(name) === true
@@ -65,9 +72,13 @@ export function configuration(
   };
 }
 
-/** An open-source licence, as people remember it. */
-export function openSource(text: string): Known<{ readonly text: string; readonly open: boolean }> {
-  return recalled({ text, open: true });
+/** An open-source licence: as its text says, or, without a document, as people remember it. */
+export function openSource(
+  text: string,
+  document?: DocumentId,
+): Known<{ readonly text: string; readonly open: boolean }> {
+  const value = { text, open: true };
+  return document === undefined ? recalled(value) : known(value, document);
 }
 
 /** A licence that is not open source, or a service that nobody else can run. */

@@ -142,7 +142,7 @@ export const documents: readonly SystemProfile[] = [
     readMs: recalled(10),
     bytesMax: recalled(50 * TIB),
     itemBytesMax: known(8_000_000, 'couchdb-config'),
-    license: openSource('Apache-2.0'),
+    license: openSource('Apache-2.0', 'couchdb-licence'),
     run: recalled(['self-hosted', 'managed']),
     driver: recalled('nano'),
     operations: operationsDays.server,

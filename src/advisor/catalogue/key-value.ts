@@ -103,8 +103,8 @@ export const keyValue: readonly SystemProfile[] = [
     name: 'FoundationDB',
     aliases: ['fdb'],
     family: 'key-value',
-    models: recalled(['key-value']),
-    queries: recalled(['point', 'range']),
+    models: known(['key-value'], 'foundationdb-anti-features'),
+    queries: known(['point', 'range'], 'foundationdb-data-modeling'),
     configurations: [
       configuration(
         'triple',
@@ -125,13 +125,16 @@ export const keyValue: readonly SystemProfile[] = [
           reach: 'region',
           survives: 2,
         },
-        { read: ['guarantees', 'transactions'] },
+        {
+          read: ['guarantees', 'transactions'],
+          elsewhere: { durability: 'foundationdb-architecture' },
+        },
       ),
     ],
-    readMs: recalled(1),
-    bytesMax: recalled(100 * TIB),
+    readMs: known(0.6, 'foundationdb-benchmarking', 'medium'),
+    bytesMax: known(100e12, 'foundationdb-limits'),
     itemBytesMax: known(100_000, 'foundationdb-limits'),
-    license: openSource('Apache-2.0'),
+    license: openSource('Apache-2.0', 'foundationdb-licence'),
     run: recalled(['self-hosted']),
     driver: recalled('foundationdb'),
     operations: operationsDays.cluster,
@@ -190,7 +193,7 @@ export const keyValue: readonly SystemProfile[] = [
           reach: 'process',
           survives: 0,
         },
-        { read: ['durability'] },
+        { read: ['durability'], elsewhere: { transactions: 'leveldb-readme' } },
       ),
       configuration(
         'default-writes',
@@ -205,7 +208,7 @@ export const keyValue: readonly SystemProfile[] = [
           reach: 'process',
           survives: 0,
         },
-        { read: ['durability'] },
+        { read: ['durability'], elsewhere: { transactions: 'leveldb-readme' } },
       ),
     ],
     readMs: recalled(0.02),
@@ -225,7 +228,7 @@ export const keyValue: readonly SystemProfile[] = [
     aliases: ['riak-kv'],
     family: 'key-value',
     models: recalled(['key-value']),
-    queries: recalled(['point']),
+    queries: known(['point', 'secondary-index', 'full-text'], 'riak-usage'),
     configurations: [
       configuration(
         'siblings',

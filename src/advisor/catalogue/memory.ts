@@ -150,7 +150,7 @@ export const inMemory: readonly SystemProfile[] = [
     name: 'Memcached',
     aliases: ['memcache'],
     family: 'cache',
-    models: recalled(['key-value']),
+    models: known(['key-value'], 'memcached-readme'),
     queries: recalled(['point']),
     configurations: [
       configuration('pool', 'servers side by side, keys spread by the client', 'unchecked', {
@@ -166,7 +166,7 @@ export const inMemory: readonly SystemProfile[] = [
     readMs: recalled(0.2),
     bytesMax: recalled(10 * TIB),
     itemBytesMax: known(MIB, 'memcached-source'),
-    license: openSource('BSD-3-Clause'),
+    license: openSource('BSD-3-Clause', 'memcached-licence'),
     run: recalled(['self-hosted', 'managed']),
     driver: recalled('memjs'),
     operations: operationsDays.server,
@@ -201,7 +201,7 @@ export const inMemory: readonly SystemProfile[] = [
     readMs: recalled(0.5),
     bytesMax: recalled(PIB),
     itemBytesMax: recalled(MIB),
-    license: openSource('Apache-2.0'),
+    license: openSource('Apache-2.0', 'evcache-licence'),
     run: recalled(['self-hosted']),
     driver: recalled(null),
     operations: operationsDays.platform,

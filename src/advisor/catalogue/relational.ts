@@ -282,7 +282,7 @@ export const relational: readonly SystemProfile[] = [
     ],
     readMs: recalled(0.05),
     bytesMax: recalled(TIB),
-    itemBytesMax: recalled(2 * GIB),
+    itemBytesMax: known(1_000_000_000, 'sqlite-limits'),
     license: openSource('public domain'),
     run: recalled(['embedded']),
     driver: recalled('node:sqlite'),

@@ -135,4 +135,59 @@ export const storeDocuments = {
     'https://github.com/rethinkdb/docs/blob/HEAD/8-architecture/2-1-5-performance-report.md',
     '2026-08-20',
   ],
+  'foundationdb-anti-features': [
+    'FoundationDB: anti-features',
+    'https://github.com/apple/foundationdb/blob/HEAD/documentation/sphinx/source/anti-features.rst',
+    '2026-08-22',
+  ],
+  'foundationdb-data-modeling': [
+    'FoundationDB: data modeling',
+    'https://github.com/apple/foundationdb/blob/HEAD/documentation/sphinx/source/data-modeling.rst',
+    '2026-08-22',
+  ],
+  'foundationdb-architecture': [
+    'FoundationDB: architecture',
+    'https://github.com/apple/foundationdb/blob/HEAD/documentation/sphinx/source/architecture.rst',
+    '2026-08-22',
+  ],
+  'foundationdb-benchmarking': [
+    'FoundationDB: benchmarking',
+    'https://github.com/apple/foundationdb/blob/HEAD/documentation/sphinx/source/benchmarking.rst',
+    '2026-08-22',
+  ],
+  'foundationdb-licence': [
+    'FoundationDB: licence',
+    'https://github.com/apple/foundationdb/blob/HEAD/LICENSE',
+    '2026-08-22',
+  ],
+  'leveldb-readme': [
+    'LevelDB: features',
+    'https://github.com/google/leveldb/blob/HEAD/README.md',
+    '2026-03-06',
+  ],
+  'memcached-readme': [
+    'memcached: readme',
+    'https://github.com/memcached/memcached/blob/HEAD/README.md',
+    '2026-07-09',
+  ],
+  'memcached-licence': [
+    'memcached: licence',
+    'https://github.com/memcached/memcached/blob/HEAD/LICENSE',
+    '2026-07-09',
+  ],
+  'evcache-licence': [
+    'EVCache: licence',
+    'https://github.com/Netflix/EVCache/blob/HEAD/LICENSE',
+    '2026-03-24',
+  ],
+  'couchdb-licence': [
+    'CouchDB: licence',
+    'https://github.com/apache/couchdb/blob/HEAD/LICENSE',
+    '2026-08-06',
+  ],
+  'sqlite-limits': [
+    'SQLite: SQLITE_MAX_LENGTH',
+    'https://chromium.googlesource.com/external/github.com/sqlite/sqlite.git/+/bc2101b44ea60a737a5911aef970db9de6d0dc21/src/sqliteLimit.h',
+    '2026-11-30',
+  ],
 } as const;

@@ -160,4 +160,19 @@ export const systemDocuments = {
     'https://github.com/apache/zookeeper/blob/HEAD/zookeeper-jute/src/main/java/org/apache/jute/BinaryInputArchive.java',
     '2026-07-17',
   ],
+  'riak-usage': [
+    'Riak KV 2.2.3: usage',
+    'https://github.com/basho/basho_docs/blob/HEAD/content/riak/kv/2.2.3/developing/usage.md',
+    '2022-12-12',
+  ],
+  'snowflake-strings': [
+    'Snowflake: string and binary data types',
+    'https://docs.snowflake.com/user-guide/binary',
+    '2026-11-30',
+  ],
+  'bigquery-transactions': [
+    'BigQuery: multi-statement transactions',
+    'https://cloud.google.com/bigquery/docs/transactions',
+    '2026-11-30',
+  ],
 } as const;
