@@ -1,9 +1,9 @@
 import { createClient } from 'redis';
 import { startRedis } from '../servers/index.ts';
-import { cache, type Cache } from '../src/patterns/cache/index.ts';
+import { cache } from '../src/patterns/cache/index.ts';
 import { systemClock } from '../src/runtime/clock.ts';
 import { systemRandom } from '../src/runtime/random.ts';
-import { redis } from '../src/stores/redis/index.ts';
+import { redis, type RedisStore } from '../src/stores/redis/index.ts';
 import type { Bench, BenchClaim, BenchOptions, BenchResult } from './bench.ts';
 import { ReaderProcess } from './cache/reader-process.ts';
 
@@ -31,23 +31,8 @@ async function run({ quick }: BenchOptions): Promise<BenchResult> {
   return { claims, details: { redis: server.version } };
 }
 
-async function open(
-  url: string,
-  more: { readonly near?: object } = {},
-): Promise<Cache<string, string>> {
-  const store = await redis({ url }).open({
-    name: 'cache',
-    clock: systemClock,
-    random: systemRandom,
-  });
-  return cache<string, string>({
-    name: 'bench',
-    store,
-    ttl: '1h',
-    shared: { timeout: '1s' },
-    load: (key) => `value of ${key}`,
-    ...more,
-  });
+function openStore(url: string): Promise<RedisStore> {
+  return redis({ url }).open({ name: 'cache', clock: systemClock, random: systemRandom });
 }
 
 /** Awaited one after the other, as callers do. */
@@ -76,7 +61,14 @@ async function copies(rounds: number): Promise<readonly BenchClaim[]> {
 }
 
 async function hits(url: string, calls: number): Promise<readonly BenchClaim[]> {
-  await using things = await open(url);
+  await using store = await openStore(url);
+  await using things = await cache<string, string>({
+    name: 'bench',
+    store,
+    ttl: '1h',
+    shared: { timeout: '1s' },
+    load: (key) => `value of ${key}`,
+  });
   const keys = Array.from({ length: KEYS }, (_, index) => `k${index}`);
   await things.getMany(keys);
   const client = createClient({ url });
@@ -212,11 +204,7 @@ async function started(
 
 /** A load of 10 ms while Redis does not answer, before and after the breaker has opened. */
 async function hung(url: string, pid: number): Promise<readonly BenchClaim[]> {
-  const store = await redis({ url }).open({
-    name: 'cache',
-    clock: systemClock,
-    random: systemRandom,
-  });
+  await using store = await openStore(url);
   await using things = await cache<string, string>({
     name: 'hung',
     store,
