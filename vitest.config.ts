@@ -21,9 +21,8 @@ const config: ViteUserConfig = defineConfig({
     maxWorkers: 2,
     // Of the tests of one file that say that they may run beside each other: those of processes, which wait much.
     maxConcurrency: 4,
-    // A replication slot waits for the end of every transaction of its server, and tests of other files have long ones there.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
     execArgv: ['--disable-warning=ExperimentalWarning', '--conditions=tallystick-source'],
   },
 });

@@ -1,5 +1,5 @@
 import { Client, type ClientBase, type PoolClient } from 'pg';
-import { describe, test } from 'vitest';
+import { describe, test, vi } from 'vitest';
 import {
   sourceConformance,
   sourceTables,
@@ -33,6 +33,9 @@ const documents = new Set(
 );
 
 const urls = new WeakMap<SourceSubject, string>();
+
+// Each case makes a slot, and a slot waits for the end of every transaction of its server: tests of other files have long ones there.
+vi.setConfig({ testTimeout: 60_000 });
 
 describe.skipIf(!hasPostgres)('on PostgreSQL', () => {
   sourceConformance({
