@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
-import { access, chmod, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { cacheFor, isProgram, onPath, ServerUnavailable } from './place.ts';
+import { cacheFor, isProgram, isThere, onPath, ServerUnavailable } from './place.ts';
 import type { User } from './process.ts';
 
 const run = promisify(execFile);
@@ -42,6 +42,15 @@ async function versionOf(java: string): Promise<number> {
   const { stderr } = await run(java, ['-version']).catch(() => ({ stderr: '' }));
   return Number(/version "(\d+)/.exec(stderr)?.[1] ?? 0);
 }
+
+/** How log4j is told to write warnings to the server's log. */
+export const warningsToConsole = `rootLogger.level = warn
+rootLogger.appenderRef.console.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d %p %c: %m%n
+`;
 
 export interface Artifact {
   readonly group: string;
@@ -86,7 +95,7 @@ async function fetched(
 ): Promise<string> {
   const cache = await cacheFor(user);
   const place = join(cache, `maven-${name}`);
-  if (await isFile(join(place, 'pom.xml'))) return place;
+  if (await isThere(join(place, 'pom.xml'))) return place;
   const mvn = await onPath('mvn');
   if (mvn === undefined) throw new ServerUnavailable(`no Maven on PATH to fetch ${name} with`);
   const temporary = await mkdtemp(join(cache, 'fetching-'));
@@ -105,13 +114,6 @@ async function fetched(
     await rm(temporary, { recursive: true, force: true });
   }
   return place;
-}
-
-async function isFile(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 function dependencyOf({ group, name, version }: Artifact, type = ''): string {

@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
-import { access, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { findJava, fromMaven, type JavaProgram, smallJava } from './java.ts';
+import { findJava, fromMaven, type JavaProgram, smallJava, warningsToConsole } from './java.ts';
 import { type At, type OwnOptions, type OwnServer, type Settings, startOwn } from './own.ts';
+import { isThere } from './place.ts';
 
 const run = promisify(execFile);
 
@@ -66,7 +67,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServe
         await writeFile(logging, LOGGING);
         const java = [`-Dlog4j2.configurationFile=${logging}`, '-cp', join(binary.lib, '*')];
         const tool = [...java, 'kafka.tools.StorageTool', 'format', '--ignore-formatted'];
-        if (!(await isFormatted(at.dir))) {
+        if (!(await isThere(join(at.dir, 'meta.properties')))) {
           const id = ['--cluster-id', 'tallystickServers00001', '--standalone'];
           await run(binary.java, ['-Xmx128m', ...smallJava, ...tool, ...id, '--config', file]);
         }
@@ -80,13 +81,8 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaServe
   );
 }
 
-const LOGGING = `rootLogger.level = warn
-rootLogger.appenderRef.console.ref = console
-appender.console.type = Console
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d %p %c: %m%n
-logger.server.name = kafka.server.KafkaRaftServer
+/** It says when it has started. */
+const LOGGING = `${warningsToConsole}logger.server.name = kafka.server.KafkaRaftServer
 logger.server.level = info
 `;
 
@@ -102,11 +98,4 @@ function propertiesOf({ port, otherPorts, dir, settings }: At): string {
   return Object.entries(all)
     .map(([name, value]) => `${name}=${value}\n`)
     .join('');
-}
-
-async function isFormatted(dir: string): Promise<boolean> {
-  return access(join(dir, 'meta.properties')).then(
-    () => true,
-    () => false,
-  );
 }

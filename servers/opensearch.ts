@@ -1,6 +1,12 @@
 import { chown, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { archiveFromMaven, findJava, type JavaProgram, smallJava } from './java.ts';
+import {
+  archiveFromMaven,
+  findJava,
+  type JavaProgram,
+  smallJava,
+  warningsToConsole,
+} from './java.ts';
 import { type At, type OwnOptions, type OwnServer, type Settings, startOwn } from './own.ts';
 import { unprivileged } from './place.ts';
 import type { User } from './process.ts';
@@ -76,14 +82,6 @@ export async function startOpenSearch(options: OpenSearchOptions = {}): Promise<
   );
 }
 
-const LOGGING = `rootLogger.level = warn
-rootLogger.appenderRef.console.ref = console
-appender.console.type = Console
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d %p %c: %m%n
-`;
-
 async function configure(at: At, user: User | undefined): Promise<string> {
   const { port, otherPorts, dir, folder, settings } = at;
   const config = join(folder, 'config');
@@ -97,7 +95,7 @@ async function configure(at: At, user: User | undefined): Promise<string> {
   };
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\n`);
   await writeFile(join(config, 'opensearch.yml'), lines.join(''));
-  await writeFile(join(config, 'log4j2.properties'), LOGGING);
+  await writeFile(join(config, 'log4j2.properties'), warningsToConsole);
   if (user !== undefined) {
     for (const each of [config, dir]) await chown(each, user.uid, user.gid);
   }

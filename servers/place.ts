@@ -64,6 +64,13 @@ export async function onPath(...names: readonly string[]): Promise<string | unde
   return undefined;
 }
 
+export async function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
 export async function isProgram(path: string): Promise<boolean> {
   return access(path, constants.X_OK).then(
     () => true,

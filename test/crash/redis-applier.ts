@@ -1,48 +1,10 @@
-import { writeSync } from 'node:fs';
-import type { Row } from '../../src/core/row.ts';
-import { armFromEnvironment } from '../../src/observe/arm.ts';
-import type { SinkBatch } from '../../src/ports/sink.ts';
 import { systemClock } from '../../src/runtime/clock.ts';
 import { systemRandom } from '../../src/runtime/random.ts';
 import { hash, json, redis, type RedisStore } from '../../src/stores/redis/index.ts';
+import { applyForEver, numberedBatches, target, type NumberedBatches } from './numbered-batches.ts';
 
 /** More than one script takes, so that a batch can be cut off in its middle. */
-const KEYS = 2_500;
-const CYCLE = 7;
-
-/** What every batch writes to. */
-export const target = 'numbers';
-
-/** What each key holds after batches 0 to `count - 1`; undefined where it was deleted. */
-export function expected(count: number, key: number): Row | undefined {
-  const batch = count - 1;
-  return batch < 0 || (batch + key) % CYCLE === 0 ? undefined : { id: key, batch };
-}
-
-/** The numbers of all keys. */
-export const keys: readonly number[] = Array.from({ length: KEYS }, (_, key) => key);
-
-/** The batch of this number: it changes or deletes every key. */
-export function batchOf(batch: number): SinkBatch {
-  const at = { epoch: 8, offset: batch + 1 };
-  return {
-    writes: keys.map((key, ordinal) => ({
-      ...at,
-      ordinal,
-      target,
-      key: [key],
-      row: expected(batch + 1, key) ?? null,
-      mode: 'stream',
-    })),
-    state: [],
-    checkpoint: {
-      log: batch + 1,
-      last: { ...at, ordinal: KEYS },
-      through: at,
-      backfill: undefined,
-    },
-  };
-}
+export const batches: NumberedBatches = numberedBatches(2_500);
 
 /** Opens the store that batches are applied to. */
 export function openStore(url: string, prefix: string, buckets: number): Promise<RedisStore> {
@@ -65,12 +27,5 @@ if (import.meta.main) {
     targets: [{ target }],
     workerEpoch: Number(epoch),
   });
-  let next = (await session.checkpoint())?.log ?? 0;
-  armFromEnvironment(process.env);
-  for (;;) {
-    // Every batch comes twice, as after a lost answer: the second time it has no effect.
-    for (let time = 0; time < 2; time++) await session.apply(batchOf(next));
-    next += 1;
-    writeSync(1, `${next}\n`);
-  }
+  await applyForEver(session, batches.batchOf);
 }

@@ -5,7 +5,10 @@ import type { NeoStore } from '../../src/stores/neo4j/index.ts';
 import { hasNeo4j, neo4jUrl } from '../support/neo4j.ts';
 import { freshPrefix } from '../support/prefix.ts';
 import { runUntilKilled, type Kill } from './child.ts';
-import { expected, keys, openStore, target } from './neo4j-applier.ts';
+import { expected, target } from './numbered-batches.ts';
+import { batches, openStore } from './neo4j-applier.ts';
+
+const { keys } = batches;
 
 /** What is there is exactly what the checkpoint says: rows and checkpoint were committed together. */
 async function check(store: NeoStore): Promise<number> {

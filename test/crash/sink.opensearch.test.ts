@@ -6,7 +6,10 @@ import type { OpenSearchStore } from '../../src/stores/opensearch/index.ts';
 import { startOpenSearch } from '../../servers/index.ts';
 import { freshOpenSearch, hasOpenSearch } from '../support/opensearch.ts';
 import { runUntilKilled, type Kill } from './child.ts';
-import { batchOf, expected, keys, openStore, target } from './opensearch-applier.ts';
+import { expected, target } from './numbered-batches.ts';
+import { batches, openStore } from './opensearch-applier.ts';
+
+const { keys, batchOf } = batches;
 
 function sessionOf(store: OpenSearchStore, workerEpoch: number): Promise<SinkSession> {
   return store.sink.open({ flow: 'numbers', generation: 1, targets: [{ target }], workerEpoch });

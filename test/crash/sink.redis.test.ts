@@ -3,7 +3,10 @@ import type { Row } from '../../src/core/row.ts';
 import type { CrashPoint } from '../../src/observe/point.ts';
 import { freshRedis, hasRedis } from '../support/servers.ts';
 import { runUntilKilled, type Kill } from './child.ts';
-import { batchOf, expected, keys, openStore, target } from './redis-applier.ts';
+import { expected, target } from './numbered-batches.ts';
+import { batches, openStore } from './redis-applier.ts';
+
+const { keys, batchOf } = batches;
 
 type Where = readonly [url: string, prefix: string, buckets: number];
 
